@@ -1,0 +1,80 @@
+"""The messages of the algorithm. Each names its sender, who must be the one the connection has authenticated.
+
+Numbers are bounded here so that a message which decodes can neither overflow a field on disk nor stand before the log.
+
+Source: Figure 3.1; §9.6 (PreVote); §6.4 (rounds of heartbeats for reads).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from txraft.core.entry import Entry
+from txraft.limits import INDEX_MAX, NAME_LENGTH_MAX
+
+__all__ = ["AppendEntries", "AppendEntriesReply", "Message", "RequestVote", "RequestVoteReply"]
+
+Number = Annotated[int, msgspec.Meta(ge=0, le=INDEX_MAX)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
+
+
+class _Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    term: Number
+    sender: Name
+
+
+class RequestVote(_Message, tag="vote", frozen=True, array_like=True, gc=False):
+    """A candidate asks for a vote. With `pre_vote` it only asks whether it would get one, and `term` is the term it *would*
+    campaign in. `leadership_transfer` lets it through although a leader is known (§3.10).
+
+    Source: Figure 3.1, RequestVote RPC; §9.6.
+    """
+
+    last_log_index: Number
+    last_log_term: Number
+    pre_vote: bool = False
+    leadership_transfer: bool = False
+
+
+class RequestVoteReply(_Message, tag="voted", frozen=True, array_like=True, gc=False):
+    """The answer. A granted pre-vote repeats the term that was asked for; every other answer carries the voter's own term."""
+
+    granted: bool
+    pre_vote: bool = False
+
+
+class AppendEntries(_Message, tag="append", frozen=True, array_like=True, gc=False):
+    """The leader replicates `entries` behind (`prev_log_index`, `prev_log_term`); without entries, a heartbeat or probe.
+
+    `round` numbers the leader's rounds of confirmation for reads and is sent back as it came.
+
+    Source: Figure 3.1, AppendEntries RPC; §6.4.
+    """
+
+    prev_log_index: Number
+    prev_log_term: Number
+    leader_commit: Number
+    round: Number
+    entries: list[Entry] = []
+
+
+class AppendEntriesReply(_Message, tag="appended", frozen=True, array_like=True, gc=False):
+    """The follower's answer.
+
+    On success `match_index` is the last index that this message has shown to be equal, and is durable. On failure
+    `match_index` repeats the `prev_log_index` that did not fit, and (`hint_index`, `hint_term`) is the newest entry of the
+    follower that could.
+
+    Source: Figure 3.1; §3.5 (fewer rejections).
+    """
+
+    success: bool
+    match_index: Number
+    round: Number
+    hint_index: Number = 0
+    hint_term: Number = 0
+
+
+Message = RequestVote | RequestVoteReply | AppendEntries | AppendEntriesReply

@@ -1,0 +1,162 @@
+"""Every error that txraft tells a person or a program about, by whose fault it is.
+
+The three *outcomes* of a command (`Refused`, `NotApplied`, `Unknown`) are the whole truth a caller can be told:
+an answer that is none of them is a value. The other classes stop a server or refuse to start one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+__all__ = [
+    "ConfigurationError",
+    "DamagedLog",
+    "DataDirectoryInUse",
+    "DiskFailed",
+    "ForeignDirectory",
+    "Halted",
+    "MachineUnavailable",
+    "NotApplied",
+    "Outcome",
+    "Refused",
+    "RemoteProtocolError",
+    "StorageError",
+    "TxraftError",
+    "Unknown",
+]
+
+
+class TxraftError(Exception):
+    """The root of all errors of this package.
+
+    Attributes:
+        exit_code: what a process that ends because of this error exits with (sysexits.h).
+    """
+
+    exit_code: ClassVar[int] = 70
+
+
+class Outcome(TxraftError):
+    """A request that did not end in a value.
+
+    Attributes:
+        outcome: `refused`, `not_applied` or `unknown`, as in the HTTP problem document.
+        code: a short stable word for programs, e.g. `out_of_stock`, `no_leader`.
+        message: a sentence for people.
+        details: further fields for programs; plain values only.
+    """
+
+    outcome: ClassVar[str]
+    exit_code: ClassVar[int] = 75
+
+    def __init__(self, code: str, message: str = "", **details: Any) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+        self.details = details
+
+    def __str__(self) -> str:
+        return f"{self.message or self.code} [{self.code}]"
+
+
+class Refused(Outcome):
+    """The machine refused the command: a deterministic result, the same on every server; nothing was changed.
+
+    Plug-ins raise it from a command or query: `raise Refused("out_of_stock", "only 3 left")`.
+    """
+
+    outcome = "refused"
+    exit_code = 1
+
+
+class NotApplied(Outcome):
+    """The command was certainly not applied and never will be (by this request): it may be sent again.
+
+    Codes that a later try may cure are in `RETRYABLE`; the rest (`invalid_arguments`, `unknown_machine`, …) are the
+    caller's to mend.
+    """
+
+    outcome = "not_applied"
+    RETRYABLE: ClassVar[frozenset[str]] = frozenset(
+        {"no_leader", "not_leader", "overloaded", "not_ready", "shutting_down", "leadership_lost"}
+    )
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed later without being changed."""
+        return self.code in self.RETRYABLE
+
+
+class Unknown(Outcome):
+    """Nobody can tell whether the command was or will be applied; only a retry within the same session is safe."""
+
+    outcome = "unknown"
+
+
+class ConfigurationError(TxraftError):
+    """What the operator configured cannot be used. The sentence names file, key and remedy.
+
+    Attributes:
+        origin: the file, environment variable or flag at fault.
+        key: the dotted key within it, or "".
+        remedy: what to do.
+    """
+
+    exit_code = 78
+
+    def __init__(self, problem: str, *, origin: str = "", key: str = "", remedy: str = "") -> None:
+        self.problem, self.origin, self.key, self.remedy = problem, origin, key, remedy
+        where = ", ".join(part for part in (origin, f"key {key!r}" if key else "") if part)
+        sentence = f"{where}: {problem}" if where else problem
+        super().__init__(f"{sentence}. {remedy}" if remedy else sentence)
+
+
+class MachineUnavailable(ConfigurationError):
+    """A state machine that the configuration or the log asks for is missing here or cannot be loaded; it is named."""
+
+
+class StorageError(TxraftError):
+    """The data directory cannot be used or trusted; the message names the file."""
+
+    exit_code = 74
+
+
+class DataDirectoryInUse(StorageError):
+    """Another process holds the lock of this data directory."""
+
+    exit_code = 73
+
+
+class ForeignDirectory(StorageError):
+    """The data directory belongs to another server or another cluster."""
+
+    exit_code = 78
+
+
+class DamagedLog(StorageError):
+    """Records that had been made durable are unreadable: damage, not a torn tail. Nothing was changed or cut.
+
+    Attributes:
+        path: the file.
+        offset: first byte of the damaged range.
+        end: first readable byte after it, or the end of the file.
+    """
+
+    def __init__(self, path: str, offset: int, end: int, why: str) -> None:
+        self.path, self.offset, self.end = path, offset, end
+        super().__init__(
+            f"{path}: bytes {offset} to {end} are damaged ({why}). They had been made durable, so they are not cut off. "
+            "Restore this server's directory from a copy, or remove this server and add it again as a new one"
+        )
+
+
+class DiskFailed(StorageError):
+    """A write or fsync failed. It is never retried: what the kernel dropped cannot be known. The server stops."""
+
+
+class RemoteProtocolError(TxraftError):
+    """A peer or client sent something that is not the protocol: their fault; their connection is closed."""
+
+
+class Halted(TxraftError):
+    """This server found something that must never happen and has stopped rather than go on wrongly."""

@@ -1,0 +1,104 @@
+"""Every bound of txraft in one place: sizes in bytes, times in seconds, counts. Whatever is received, queued or kept has one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["INDEX_MAX", "NAME_LENGTH_MAX", "PROTOCOL_VERSION", "Limits", "Timing"]
+
+PROTOCOL_VERSION = 1
+"""Version of both the peer and the client protocol, exchanged in the hello."""
+
+INDEX_MAX = 2**63 - 1
+"""Terms, indexes and serial numbers fit a signed 64-bit field on wire and disk."""
+
+NAME_LENGTH_MAX = 128
+"""Longest server, machine, command or query name, in characters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Sizes and counts. Units stand last in each name."""
+
+    command_bytes_max: int = 1_572_864
+    """One command with its arguments: 1.5 MiB, as etcd's users know it."""
+
+    append_bytes_max: int = 1_048_576
+    """Entries in one AppendEntries; a single larger entry still goes, alone."""
+
+    append_entries_max: int = 8_192
+    """Entries in one AppendEntries: keeps one step of the core short even when entries are tiny."""
+
+    in_flight_messages_max: int = 4
+    """Unanswered AppendEntries with entries per follower. Few and large: short pipelines make batches form by themselves."""
+
+    in_flight_bytes_max: int = 4_194_304
+    """Unanswered entry bytes per follower."""
+
+    uncommitted_bytes_max: int = 67_108_864
+    """Entries proposed here but not committed; beyond it proposals are answered `overloaded`."""
+
+    log_cache_bytes_max: int = 67_108_864
+    """Newest entries kept in memory; older ones are read from disk."""
+
+    peer_frame_bytes_max: int = 4_194_304
+    """One frame between servers."""
+
+    client_frame_bytes_max: int = 4_194_304
+    """One frame from or to a client: it may carry many requests."""
+
+    http_body_bytes_max: int = 2_097_152
+    """One HTTP request body (JSON is longer than the command it becomes)."""
+
+    outbox_bytes_max: int = 16_777_216
+    """Unsent bytes kept for one peer; the oldest message is dropped beyond it."""
+
+    client_unsent_bytes_max: int = 16_777_216
+    """Answers a client has not read yet; beyond it that client is disconnected."""
+
+    requests_pending_max: int = 20_000
+    """Requests taken but not answered on one node, of all clients together; beyond it `overloaded`."""
+
+    requests_per_connection_max: int = 4_096
+    """Requests taken but not answered on one client connection; beyond it `overloaded`."""
+
+    client_connections_max: int = 10_000
+    """Client connections of all dialects on one node."""
+
+    greeting_connections_max: int = 256
+    """Connections that have not finished their hello."""
+
+    sessions_max: int = 100_000
+    """Open client sessions in the cluster."""
+
+    session_results_max: int = 8_192
+    """Results kept for one session: the span from its first outstanding serial number to its newest."""
+
+    segment_bytes: int = 67_108_864
+    """Size of a log segment file, preallocated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Times in seconds, on the monotonic clock."""
+
+    heartbeat_s: float = 0.1
+    """Between heartbeats of a leader."""
+
+    election_s: float = 1.0
+    """Shortest election timeout; each is drawn anew from [1, 2) times this."""
+
+    hello_s: float = 10.0
+    """A new connection must have said its hello by then."""
+
+    frame_s: float = 30.0
+    """A frame once begun must have arrived whole by then."""
+
+    request_s: float = 10.0
+    """A request not answered by then is answered `unknown` (command) or `not_applied` (query)."""
+
+    session_s: float = 3600.0
+    """A session unused for this long, in log time, expires."""
+
+    apply_slice_s: float = 0.005
+    """The applier yields to the reactor after this long."""

@@ -1,0 +1,115 @@
+"""Where the node ends: what it asks of the network and what the network may ask of it. `net` and `http` see nothing else of the node.
+
+All calls are on the reactor thread. None of them blocks or raises because of a peer or client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+
+from txraft.core.ids import ServerId
+from txraft.core.messages import Message
+from txraft.statemachine.results import Answer
+from txraft.wire.requests import Forward, ForwardReply, Request, Requests
+
+__all__ = ["Caller", "ClientGate", "Identity", "PeerGate", "PeerMessage", "PeerNetwork"]
+
+PeerMessage = Message | Forward | ForwardReply
+
+
+@frozen
+class Identity:
+    """Who this server is, as it tells its peers.
+
+    Attributes:
+        cluster_id: 32 hexadecimal digits.
+        server_id: the name of this server.
+        incarnation: how many times this directory has been started; a wiped directory starts again at 1 and is told by it.
+        client_address: where clients reach this node (`HOST:PORT`), passed on as a hint; "" if unknown.
+    """
+
+    cluster_id: str
+    server_id: ServerId
+    incarnation: int
+    client_address: str
+
+
+class PeerNetwork(Protocol):
+    """The way out to the other servers. Implemented by `net.peers.Peers`."""
+
+    def set_members(self, addresses: Mapping[str, str]) -> None:
+        """Keep a link to each of these servers (own id excluded by the implementation), and accept hellos of these only."""
+
+    def send(self, to: ServerId, message: PeerMessage) -> None:
+        """Send, or drop when there is no connection or no room; then `PeerGate.peer_unreachable` is called."""
+
+    def client_address(self, server: ServerId) -> str:
+        """Where clients reach `server`, as it said in its hello; "" while unknown."""
+
+    def connected(self) -> Mapping[str, bool]:
+        """Whether there is an established link to each member."""
+
+
+class PeerGate(Protocol):
+    """The way in from the other servers. Implemented by `node.node.Node`."""
+
+    @property
+    def identity(self) -> Identity:
+        """For the hello; final once the node's directory is open."""
+
+    def message_received(self, sender: ServerId, message: PeerMessage) -> None:
+        """A whole, valid message came from the authenticated `sender` (`message.sender == sender` was checked)."""
+
+    def peer_unreachable(self, peer: ServerId) -> None:
+        """What was last sent to `peer` may be lost: its connection ended or its outbox overflowed."""
+
+
+class Caller(Protocol):
+    """Whoever waits for answers: a client connection, an HTTP request, an embedding program."""
+
+    def answer(self, request_id: int, answer: bytes) -> None:
+        """An encoded `Answer` for one request. Must not raise; must only gather: `flush` follows in the same turn."""
+
+    def flush(self) -> None:
+        """All answers of this turn have been given: write them, in one go."""
+
+
+class ClientGate(Protocol):
+    """The way in for clients. Implemented by `node.node.Node`."""
+
+    def submit(self, caller: Caller, frame: Requests) -> None:
+        """Take the requests of a native client. Each is answered exactly once; on a server that is not the leader with
+        `NotApplied("not_leader", leader=…, address=…)`, `local` queries and status requests excepted."""
+
+    def call(self, request: Request, *, session: int = 0, first_outstanding: int = 0, timeout_s: float | None = None) -> Deferred[Answer]:
+        """Take one request wherever the leader is: a follower forwards it. Fires with the answer within `timeout_s` (default
+        `Timing.request_s`), never fails; after the timeout the answer is *unknown* for a command, *not applied* for a query.
+
+        Arguments as JSON come in through `arguments_of_json` first.
+        """
+
+    def arguments_of_json(self, machine: str, operation: str, body: bytes) -> bytes:
+        """Turn a JSON object into the arguments of a command or query, checked against its declaration.
+
+        Raises:
+            NotApplied: `unknown_machine`, `unknown_command` or `invalid_arguments`, with the sentence for the caller.
+        """
+
+    def describe_machines(self) -> dict[str, Any]:
+        """Machines by name with their commands and queries: see `Host.describe`."""
+
+    def status(self, *, digest: bool = False) -> dict[str, Any]:
+        """What `GET /v1/status` shows; plain data."""
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether this node can serve (log replayed, a leader known), and if not, why."""
+
+    def alive(self) -> tuple[bool, str]:
+        """Whether this node is sound (not halted, disk answering), and if not, why."""
+
+
+HaltObserver = Callable[[BaseException], None]
