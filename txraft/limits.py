@@ -38,7 +38,7 @@ class Limits:
     uncommitted_bytes_max: int = 67_108_864
     """Entries proposed here but not committed; beyond it proposals are answered `overloaded`."""
 
-    log_cache_bytes_max: int = 67_108_864
+    log_cache_bytes_max: int = 16_777_216
     """Newest entries kept in memory; older ones are read from disk."""
 
     peer_frame_bytes_max: int = 4_194_304
