@@ -60,9 +60,7 @@ def _send(server: Server, peer: ServerId, progress: Progress, entries: list[Entr
     assert prev_term is not None
     if entries:
         progress.sent(Index(prev_index + len(entries)), sum(map(entry_bytes, entries)))
-    server.send(
-        peer, AppendEntries(server.current_term, server.id, prev_index, prev_term, server.commit_index, server.role.round, entries)
-    )
+    server.send(peer, AppendEntries(server.current_term, server.id, prev_index, prev_term, server.commit_index, server.role.round, entries))
 
 
 def refuse(server: Server, leader: ServerId, request: AppendEntries) -> None:

@@ -98,7 +98,8 @@ class ConsensusModule:
     def receive(self, now: float, sender: ServerId, message: Message) -> list[Effect]:
         """A message of an authenticated peer.
 
-        A higher term makes a follower of anyone, but for what only rehearses an election (§9.6) or would disturb a leader (§4.2.3); a lower one is
+        A higher term makes a follower of anyone, but for what only rehearses an election (§9.6) or would disturb a
+        leader (§4.2.3); a lower one is
         answered so that the sender learns better, or dropped.
 
         Source: Figure 3.1, Rules for Servers, All Servers; §3.3.
@@ -120,7 +121,8 @@ class ConsensusModule:
         return server.finish_step()
 
     def propose(self, now: float, commands: list[bytes]) -> list[Effect]:
-        """Commands that gathered since the last call; the first effect but `Persist` is a `Proposed` saying how many were taken (none, if not
+        """Commands that gathered since the last call; the first effect but `Persist` is a `Proposed` saying how many
+        were taken (none, if not
         leading). Source: §3.5.
         """
         leader.propose(self.server, commands)
@@ -134,7 +136,8 @@ class ConsensusModule:
     def persisted(self, now: float, receipt: Receipt) -> list[Effect]:
         """A `Persist` and all before it are durable.
 
-        Source: §3.8; §10.2.1. A receipt of an older term proves nothing any more: its entries may have been replaced meanwhile by equal ones not yet
+        Source: §3.8; §10.2.1. A receipt of an older term proves nothing any more: its entries may have been replaced
+        meanwhile by equal ones not yet
         written. Entering the new term was a `Persist` of its own, whose receipt follows.
         """
         server = self.server

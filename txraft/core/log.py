@@ -3,7 +3,8 @@
 Four marks on one axis, each never behind the next: `last_index` >= `durable_index`; and in `server.py` `commit_index` >= what is
 applied. Commit and durable index do not bound each other: a leader may commit by its followers' disks before its own has answered.
 
-Terms are kept as runs (first index of each run of equal terms): a few numbers for millions of entries, because terms change at elections only.
+Terms are kept as runs (first index of each run of equal terms): a few numbers for millions of entries, because terms
+change at elections only.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What a leader knows of one follower: how far its log agrees, what is under way to it, when it was last heard.
 
-Two states. In PROBE the leader looks for the place where the logs agree, one message at a time; in REPLICATE it sends ahead without waiting,
+Two states. In PROBE the leader looks for the place where the logs agree, one message at a time; in REPLICATE it sends
+ahead without waiting,
 within a window of few, large messages. Any loss leads back to PROBE.
 
 Source: Figure 3.1, nextIndex[] and matchIndex[]; §10.2.2 (pipelining).

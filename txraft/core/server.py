@@ -1,6 +1,7 @@
 """The record of one server, and the one place where a step gathers what it asks of the world.
 
-The rules of the paper are free functions over this record (`request_vote`, `append_entries`, `follower`, `candidate`, `leader`). They change it
+The rules of the paper are free functions over this record (`request_vote`, `append_entries`, `follower`, `candidate`,
+`leader`). They change it
 in memory at once; `finish_step` turns what changed into one `Persist`, so that whatever was said with `reply` waits for the disk.
 
 Source: Figure 3.1, "State"; §3.8 (persisted state); Figure 3.3 (roles).

@@ -79,11 +79,12 @@ class Caller(Protocol):
 
 
 class ClientGate(Protocol):
-    """The way in for clients. Implemented by `node.node.Node`."""
+    """The way in for clients. Implemented by `node.gate.Gate`."""
 
     def submit(self, caller: Caller, frame: Requests) -> None:
         """Take the requests of a native client. Each is answered exactly once; on a server that is not the leader with
-        `NotApplied("not_leader", leader=…, address=…)`, `local` queries and status requests excepted."""
+        `NotApplied("not_leader", leader=…, address=…)`, `local` queries and status requests excepted.
+        """
 
     def call(self, request: Request, *, session: int = 0, first_outstanding: int = 0, timeout_s: float | None = None) -> Deferred[Answer]:
         """Take one request wherever the leader is: a follower forwards it. Fires with the answer within `timeout_s` (default

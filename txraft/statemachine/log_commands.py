@@ -14,7 +14,17 @@ import msgspec
 
 from txraft.limits import INDEX_MAX, NAME_LENGTH_MAX
 
-__all__ = ["Clock", "CloseSession", "HostMachine", "Invoke", "KeepSession", "LogCommand", "OpenSession", "decode_log_command", "encode_log_command"]
+__all__ = [
+    "Clock",
+    "CloseSession",
+    "HostMachine",
+    "Invoke",
+    "KeepSession",
+    "LogCommand",
+    "OpenSession",
+    "decode_log_command",
+    "encode_log_command",
+]
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=INDEX_MAX)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LENGTH_MAX)]

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from txraft.errors import NotApplied, Outcome, Refused, Unknown
-from txraft.statemachine.values import decode_value, encode_value
+from txraft.statemachine.values import decode_value, decode_value_as, encode_canonical, typed_decoder
 
 __all__ = ["OK", "Answer", "Problem", "answer_of_problem", "answer_of_value", "decode_answer"]
 
@@ -42,7 +42,7 @@ class Answer(msgspec.Struct, array_like=True, gc=False):
 
     def problem(self) -> Outcome:
         """The error this answer stands for; an outcome number of a later version is `unknown` to us, and so is its outcome."""
-        problem = _DECODE_PROBLEM.decode(self.body)
+        problem = decode_value_as(self.body, _DECODE_PROBLEM)
         return _OUTCOMES.get(self.outcome, Unknown)(problem.code, problem.message, **problem.details)
 
 
@@ -54,21 +54,22 @@ class Problem(msgspec.Struct, array_like=True):
     details: dict[str, Any] = {}
 
 
-_ENCODE = msgspec.msgpack.Encoder().encode
-_DECODE_PROBLEM = msgspec.msgpack.Decoder(Problem)
+_DECODE_PROBLEM = typed_decoder(Problem)
 _DECODE_ANSWER = msgspec.msgpack.Decoder(Answer)
 
 
 def answer_of_value(value: Any, index: int, term: int) -> bytes:
-    """An encoded answer holding a value. Raises `TypeError` or `ValueError` when the value is not plain."""
-    return _ENCODE(Answer(OK, index, term, msgspec.Raw(encode_value(value))))
+    """An encoded answer holding a value, the same bytes on every server.
+
+    Raises what `encode_canonical` raises when the value is not plain.
+    """
+    return encode_canonical((OK, index, term, value))  # an `Answer` is laid out as an array, its body embedded
 
 
 def answer_of_problem(problem: Outcome, index: int = 0, term: int = 0) -> bytes:
-    """An encoded answer saying why there is no value."""
+    """An encoded answer saying why there is no value. Raises like `answer_of_value` when its details are not plain."""
     number = next(_NUMBERS[kind] for kind in type(problem).__mro__ if kind in _NUMBERS)
-    body = encode_value([problem.code, problem.message, problem.details])
-    return _ENCODE(Answer(number, index, term, msgspec.Raw(body)))
+    return encode_canonical((number, index, term, (problem.code, problem.message, problem.details)))
 
 
 def decode_answer(encoded: bytes) -> Answer:

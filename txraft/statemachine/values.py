@@ -1,24 +1,50 @@
-"""Plain values as bytes: msgpack, with integers of any size.
+"""Plain values as bytes: msgpack, with integers of (almost) any size.
 
 msgpack ends at 64 bits; a counter does not. Larger integers travel as extension type 1 (two's complement, big-endian). Everything takes the
-quick way first and the long way only when such an integer is met.
+quick way first, in C, and the long way only for what C cannot do: such integers, and keys that are not text in a sorted map.
+
+Two encodings: `encode_value` keeps maps in the order they have (a machine may rest on it after `restore`); `encode_canonical` sorts maps and sets,
+so that equal values have equal bytes on every server. Answers and digests use the second.
 """
 
 from __future__ import annotations
 
+import datetime
 from typing import Any, TypeVar
 
 import msgspec
 
-__all__ = ["INTEGER_BYTES_MAX", "decode_value", "decode_value_as", "encode_value"]
+__all__ = [
+    "INTEGER_BITS_MAX",
+    "INTEGER_BYTES_MAX",
+    "NESTING_MAX",
+    "RESULT_BYTES_MAX",
+    "decode_value",
+    "decode_value_as",
+    "encode_canonical",
+    "encode_value",
+    "typed_decoder",
+]
 
 T = TypeVar("T")
 
-INTEGER_BYTES_MAX = 4_096
-"""Longest integer, in bytes: 32,768 bits. It bounds what one addition or one decimal conversion can cost."""
+INTEGER_BYTES_MAX = 1_784
+"""Longest integer, in bytes. It bounds what an addition can cost, and is the most that Python converts to and from 4,300 decimal digits,
+its own bound: what a machine can count to, JSON and the command line can say."""
+
+INTEGER_BITS_MAX = 8 * INTEGER_BYTES_MAX - 1
+"""The same bound for `int.bit_length()`; the remaining bit is the sign."""
+
+RESULT_BYTES_MAX = 1_572_864
+"""Longest encoded answer. Every server keeps answers in sessions, so this is no setting: it must be the same on all."""
+
+NESTING_MAX = 64
+"""Deepest nesting of arguments. Far below what Python's stack bears, so that what one server could read all can."""
 
 _BIG_INTEGER = 1
 _ENCODE = msgspec.msgpack.Encoder().encode
+_ENCODE_SORTED = msgspec.msgpack.Encoder(order="deterministic").encode
+_KEPT_AS_THEY_ARE = (bytes, bytearray, memoryview, datetime.datetime)
 
 
 def encode_value(value: Any) -> bytes:
@@ -26,28 +52,45 @@ def encode_value(value: Any) -> bytes:
 
     Raises:
         TypeError: the value holds something that is not plain data.
-        ValueError: an integer in it is longer than `INTEGER_BYTES_MAX`.
+        ValueError: an integer in it is longer than `INTEGER_BYTES_MAX`, or a text is not Unicode.
+        OverflowError: a map has a key beyond 64 bits.
+        RecursionError: it is nested without end.
     """
     try:
         return _ENCODE(value)
     except OverflowError:
-        return _ENCODE(_with_extensions(msgspec.to_builtins(value, builtin_types=(bytes,))))
+        return _ENCODE(_with_extensions(value, in_order=False))
 
 
-def _with_extensions(value: Any) -> Any:
+def encode_canonical(value: Any) -> bytes:
+    """Encode like `encode_value`, but with maps sorted by key and sets by item: the same bytes on every server."""
+    try:
+        return _ENCODE_SORTED(value)
+    except (OverflowError, TypeError):
+        return _ENCODE(_with_extensions(value, in_order=True))
+
+
+def _with_extensions(value: Any, *, in_order: bool) -> Any:
+    """The value as msgpack can have it; `in_order` sorts what has no order of its own."""
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         size = value.bit_length() // 8 + 1
         if size > INTEGER_BYTES_MAX:
             raise ValueError(f"an integer of {size} bytes is longer than the {INTEGER_BYTES_MAX} allowed")
         return msgspec.msgpack.Ext(_BIG_INTEGER, value.to_bytes(size, "big", signed=True))
     if isinstance(value, dict):
-        return {_with_extensions(key): _with_extensions(item) for key, item in value.items()}
+        keys = sorted(value, key=_ENCODE) if in_order else value
+        return {key: _with_extensions(value[key], in_order=in_order) for key in keys}
     if isinstance(value, (list, tuple)):
-        return [_with_extensions(item) for item in value]
-    return value
+        return [_with_extensions(item, in_order=in_order) for item in value]
+    if isinstance(value, (set, frozenset)):
+        items = [_with_extensions(item, in_order=in_order) for item in value]
+        return sorted(items, key=_ENCODE) if in_order else items
+    if value is None or isinstance(value, (str, int, float, *_KEPT_AS_THEY_ARE)):
+        return value
+    return _with_extensions(msgspec.to_builtins(value, builtin_types=_KEPT_AS_THEY_ARE), in_order=in_order)
 
 
-def _from_extension(code: int, content: memoryview) -> Any:
+def _from_extension(code: int, content: memoryview) -> int:
     if code != _BIG_INTEGER or len(content) > INTEGER_BYTES_MAX:
         raise ValueError(f"extension type {code} with {len(content)} bytes is not a value")
     return int.from_bytes(content, "big", signed=True)
@@ -56,19 +99,25 @@ def _from_extension(code: int, content: memoryview) -> Any:
 _DECODER = msgspec.msgpack.Decoder(ext_hook=_from_extension)
 
 
-def decode_value(encoded: bytes) -> Any:
-    """Decode what `encode_value` gave. Raises `msgspec.MsgspecError` or `ValueError` on other bytes."""
+def decode_value(encoded: bytes | msgspec.Raw) -> Any:
+    """Decode what `encode_value` gave. Raises `ValueError` (`msgspec.MsgspecError` is one) or `RecursionError` on other bytes."""
     return _DECODER.decode(encoded)
 
 
-def decode_value_as(encoded: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:
-    """Decode and validate with `decoder`; large integers are accepted wherever an integer is.
+def typed_decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
+    """A decoder for `decode_value_as`: strict, and with large integers where the type leaves it open."""
+    return msgspec.msgpack.Decoder(kind, ext_hook=_from_extension)
+
+
+def decode_value_as(encoded: bytes | msgspec.Raw, decoder: msgspec.msgpack.Decoder[T]) -> T:
+    """Decode and validate with `decoder`, of `typed_decoder`; large integers are accepted wherever an integer is.
 
     Raises:
         msgspec.ValidationError: the sentence names the place, e.g. ``Expected `int`, got `str` - at `$.amount` ``.
+        ValueError: the bytes are no value at all.
     """
     try:
         return decoder.decode(encoded)
     except msgspec.ValidationError:
-        # A big integer is an extension to the typed decoder, hence an error; without one this raises the same sentence again.
-        return msgspec.convert(decode_value(encoded), decoder.type)
+        # A large integer is an extension to the typed decoder, hence an error; without one this raises the same sentence again.
+        return msgspec.convert(decode_value(encoded), decoder.type, builtin_types=_KEPT_AS_THEY_ARE)

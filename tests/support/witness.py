@@ -1,0 +1,183 @@
+"""Who sees all servers, all disks and all that is said at once, and speaks up as soon as anything breaks a promise of the algorithm."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from attrs import define, field
+
+from tests.support.simulated_disk import SimulatedDisk
+from txraft.core.configuration import Configuration
+from txraft.core.effects import Effect, Persist, ReadEntries, ReadsLost, ReadsReady, RoleChanged
+from txraft.core.entry import Entry
+from txraft.core.ids import Index, ServerId, Term
+from txraft.core.invariants import ClusterHistory, Remembered, check_state, check_step
+from txraft.core.messages import AppendEntries, AppendEntriesReply, Message, RequestVote, RequestVoteReply
+from txraft.core.server import Server
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+def ensure(condition: bool, broken: str) -> None:
+    """Raise `Violation` unless `condition` holds."""
+    if not condition:
+        raise Violation(broken)
+
+
+@define(eq=False)
+class Proposal:
+    """A command from the moment a leader took it.
+
+    Attributes:
+        answered: it was applied where it was proposed: its client knows that it happened.
+        overwritten: another entry was applied in its place: it certainly never happens. With neither, nobody knows.
+    """
+
+    index: Index
+    term: Term
+    command: bytes
+    answered: bool = False
+    overwritten: bool = False
+
+
+@define(eq=False)
+class Read:
+    """A read from the moment a leader took it.
+
+    Attributes:
+        floor: what was committed anywhere when it began; what it must at least see.
+        index: what it will see, once confirmed.
+        answered: that much has been applied where it was asked.
+    """
+
+    number: int
+    floor: Index
+    index: Index | None = None
+    lost: bool = False
+    answered: bool = False
+
+
+@define
+class Witness:
+    """Checks every step of every server against everything seen before.
+
+    Attributes:
+        configuration: the voters, as they are all the time.
+        disks: of all servers, the crashed ones too.
+        history: who led and voted, and what was committed.
+        committed: greatest index that any server has known to be committed.
+        marks: how often things happened that tests want to have happened.
+
+    Source: Figure 3.2, and what it rests on.
+    """
+
+    configuration: Configuration
+    disks: Mapping[ServerId, SimulatedDisk]
+    history: ClusterHistory = field(factory=ClusterHistory)
+    committed: Index = Index(0)
+    marks: Counter[str] = field(factory=Counter)
+    _committed_term: Term | None = None
+    _stored: dict[tuple[int, int], tuple[Entry, int | None]] = field(factory=dict)
+
+    def stepped(self, before: Remembered, server: Server, effects: list[Effect], servers: Iterable[Server]) -> None:
+        """A step of `server` has ended."""
+        check_state(server)
+        check_step(before, server)
+        self.history.check(servers)
+        if server.commit_index > self.committed:
+            self.committed, self._committed_term = server.commit_index, server.log.term_at(server.commit_index)
+            self._check_durable(server.id)
+            if server.log.durable_index < server.commit_index:
+                self.marks["committed before it was on the leader's disk"] += 1
+        for effect in effects:
+            self._mark(effect)
+
+    def _check_durable(self, by: ServerId) -> None:
+        holders = {name for name, disk in self.disks.items() if disk.term_at(self.committed) == self._committed_term}
+        ensure(
+            self.configuration.has_majority(holders),
+            f"after a step of {by} entry {self.committed} is committed, and only the disks of {sorted(holders)} hold it",
+        )
+
+    def made_durable(self, server: ServerId, write: Persist) -> None:
+        """A write of `server` has reached its disk: what was to wait for it may now be said, if it waited for the right thing."""
+        disk = self.disks[server]
+        if write.truncate_from is not None:
+            self.marks["conflict truncated"] += 1
+            self._check_durable(server)
+        for offset, entry in enumerate(write.entries):
+            index = write.first_index + offset
+            first, previous_term = self._stored.setdefault((index, entry.term), (entry, disk.term_at(index - 1)))
+            matches = first == entry and previous_term == disk.term_at(index - 1)
+            ensure(matches, f"{server} stores another entry {index} of term {entry.term}, or behind another, than was stored elsewhere")
+        ensure(disk.term_at(write.receipt.index) == write.receipt.entry_term, f"{server}'s disk does not hold what {write.receipt} says")
+        for send in write.then:
+            self.said(server, send.to, send.message)
+
+    def said(self, server: ServerId, to: ServerId, message: Message) -> None:
+        """`server` sends a message: all that it rests on is on its disk.
+
+        Source: §3.8; Figure 3.1, "Updated on stable storage before responding to RPCs".
+        """
+        disk, stored = self.disks[server], self.disks[server].metadata
+        where = f"{server} says {message} to {to}, and its disk holds {stored}, {len(disk.entries)} entries"
+        match message:
+            case RequestVote(pre_vote=True):
+                ensure(message.term == stored.term + 1, f"it rehearses another election than its next: {where}")
+            case RequestVoteReply(pre_vote=True, granted=True):
+                return
+            case RequestVote():
+                ensure(stored.term == message.term and stored.voted_for == server, f"it has not voted for itself: {where}")
+            case RequestVoteReply(granted=True):
+                ensure(stored.term == message.term and stored.voted_for == to, f"the vote is not durable: {where}")
+            case AppendEntriesReply(success=True):
+                ensure(message.match_index <= len(disk.entries), f"the entries are not durable: {where}")
+                self.marks["append accepted"] += 1
+            case RequestVoteReply():
+                self.marks["pre-vote refused" if message.pre_vote else "vote refused"] += 1
+            case AppendEntriesReply():
+                self.marks["append refused"] += 1
+            case AppendEntries():
+                ensure(stored.term == message.term and stored.voted_for == server, f"it leads a term it may forget: {where}")
+        rehearses = isinstance(message, RequestVote) and message.pre_vote
+        ensure(rehearses or message.term <= stored.term, f"the term is not durable: {where}")
+
+    def said_at_once(self, server: Server, to: ServerId, message: Message) -> None:
+        """`server` sends a message without waiting for its disk: then it must be on the disk already."""
+        self.said(server.id, to, message)
+        if isinstance(message, AppendEntriesReply) and message.success:
+            same = self.disks[server.id].term_at(message.match_index) == server.log.term_at(message.match_index)
+            ensure(same, f"{server.id} accepts entries up to {message.match_index}, its disk still holds others")
+
+    def restarted(self, server: ServerId) -> None:
+        """`server` has only its disk left."""
+        self.history.restarted(server)
+
+    def read_confirmed(self, read: Read, index: Index) -> None:
+        """A read may be answered from the state at `index`: that must be no older than what was committed when it began.
+
+        Source: §6.4.
+        """
+        ensure(index >= read.floor, f"read {read.number} would see entry {index} last, entry {read.floor} was committed before it began")
+
+    def applied(self, server: ServerId, index: int, entry: Entry) -> None:
+        """A state machine has taken an entry: it is the one that was committed there."""
+        ensure(index <= self.committed, f"{server} applies entry {index}, committed is {self.committed}")
+        committed = self.history.committed[index - 1]
+        ensure(committed in (None, entry), f"{server} applies {entry} at {index}, committed is {committed}")
+
+    def _mark(self, effect: Effect) -> None:
+        match effect:
+            case RoleChanged(role=role, why=why):
+                self.marks[f"became {role}"] += 1
+                if "majority" in why and role == "follower":
+                    self.marks["lost touch with the majority"] += 1
+            case ReadEntries():
+                self.marks["read from disk"] += 1
+            case ReadsReady():
+                self.marks["reads confirmed"] += 1
+            case ReadsLost():
+                self.marks["reads lost"] += 1

@@ -1,0 +1,105 @@
+"""A call on its way: what was asked, who waits for it, and what is known of its tries."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Any
+
+import msgspec
+from attrs import define
+from twisted.internet.defer import Deferred
+
+from txraft.wire.requests import (
+    Ask,
+    CloseSessionRequest,
+    Consistency,
+    DescribeRequest,
+    InvokeRequest,
+    KeepSessionRequest,
+    OpenSessionRequest,
+    Request,
+    StatusRequest,
+)
+
+__all__ = ["ANYWHERE", "Call", "Kind"]
+
+
+class Kind(Enum):
+    """What a call asks for."""
+
+    COMMAND = auto()
+    COMMAND_WITHOUT_SESSION = auto()
+    QUERY = auto()
+    LOCAL_QUERY = auto()
+    STATUS = auto()
+    DESCRIBE = auto()
+    OPEN_SESSION = auto()
+    KEEP_SESSION = auto()
+    CLOSE_SESSION = auto()
+
+
+ANYWHERE = frozenset({Kind.LOCAL_QUERY, Kind.STATUS, Kind.DESCRIBE})
+"""Any server answers these, leader or not."""
+
+
+@define(eq=False)
+class Call:
+    """One call, from the moment it was made until its Deferred has fired.
+
+    Attributes:
+        number: counts the calls of a client.
+        kind: what it asks for.
+        machine, operation, arguments: of commands and queries; the arguments are encoded.
+        size_bytes: upper bound of what it takes up in a frame.
+        deadline_s: on the monotonic clock.
+        option: the timeout of a session to open, in ms; 1 for a status with the digest of the state.
+        deferred: fires with the result; None once it has, or nobody waits any more.
+        session, serial: of a command, from its first try on; 0 before.
+        maybe_taken: a try that is over may have been applied, or may yet be.
+        in_flight: sent on a connection that has neither answered it nor been lost.
+    """
+
+    number: int
+    kind: Kind
+    machine: str
+    operation: str
+    arguments: bytes
+    size_bytes: int
+    deadline_s: float
+    option: int = 0
+    deferred: Deferred[Any] | None = None
+    session: int = 0
+    serial: int = 0
+    maybe_taken: bool = False
+    in_flight: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """It is a command: lost sight of, its outcome is unknown."""
+        return self.kind is Kind.COMMAND or self.kind is Kind.COMMAND_WITHOUT_SESSION
+
+    @property
+    def may_have_changed(self) -> bool:
+        """Whether it may have been applied or may yet be, as far as is known before it is answered."""
+        return self.maybe_taken or (self.in_flight and self.changes)
+
+    @property
+    def repeatable(self) -> bool:
+        """Sending it twice applies nothing twice. (A session opened twice expires by itself.)"""
+        return self.kind is not Kind.COMMAND_WITHOUT_SESSION
+
+    def request(self, request_id: int) -> Request:
+        """This call as it stands in a frame."""
+        kind = self.kind
+        if kind is Kind.COMMAND or kind is Kind.COMMAND_WITHOUT_SESSION:
+            return InvokeRequest(request_id, self.serial, self.machine, self.operation, msgspec.Raw(self.arguments))
+        if kind is Kind.QUERY or kind is Kind.LOCAL_QUERY:
+            consistency: Consistency = "linearizable" if kind is Kind.QUERY else "local"
+            return Ask(request_id, self.machine, self.operation, msgspec.Raw(self.arguments), consistency)
+        if kind is Kind.STATUS:
+            return StatusRequest(request_id, bool(self.option))
+        if kind is Kind.OPEN_SESSION:
+            return OpenSessionRequest(request_id, self.option)
+        if kind is Kind.KEEP_SESSION:
+            return KeepSessionRequest(request_id)
+        return CloseSessionRequest(request_id) if kind is Kind.CLOSE_SESSION else DescribeRequest(request_id)

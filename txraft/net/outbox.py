@@ -1,0 +1,83 @@
+"""Frames on their way out of one connection, kept here while the transport has enough to do.
+
+Everything written in one turn of the reactor already leaves in one system call (or TLS record): Twisted's transports gather it. So a frame
+is handed over at once, header and content apart, and copied once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from twisted.internet.interfaces import IConsumer, IPushProducer, ITransport
+from zope.interface import implementer
+
+from txraft.wire.frames import frame_header
+
+__all__ = ["Outbox"]
+
+
+class Pausing(Protocol):
+    """Called with whether the transport wants no more for now."""
+
+    def __call__(self, paused: bool) -> None: ...
+
+
+@implementer(IPushProducer)
+class Outbox:
+    """The frames of one connection, first in, first out.
+
+    Whoever fills it also bounds it, by `unsent_bytes`: what the transport itself holds is less than one frame and 64 KiB more.
+
+    Attributes:
+        unsent_bytes: of the frames kept here.
+    """
+
+    def __init__(self, transport: ITransport, on_pause: Pausing | None = None) -> None:
+        """Register with `transport`; `on_pause` is called with true when it asks to pause, with false when everything kept here has gone."""
+        self.unsent_bytes = 0
+        self._transport = transport
+        self._on_pause = on_pause
+        self._frames: deque[bytes] = deque()
+        self._paused = False
+        IConsumer(transport).registerProducer(self, True)
+
+    def write(self, frame: bytes) -> None:
+        """Send the frame with this content, after all before it."""
+        if self._paused:
+            self._frames.append(frame)
+            self.unsent_bytes += len(frame)
+        else:
+            self._transport.writeSequence((frame_header(len(frame)), frame))
+
+    def drop_oldest(self) -> None:
+        """Forget the frame that has waited longest."""
+        self.unsent_bytes -= len(self._frames.popleft())
+
+    def close(self) -> None:
+        """No more is sent from here: with a producer the transport would wait for it for ever before closing."""
+        self._discard()
+        IConsumer(self._transport).unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        if not self._paused:
+            self._paused = True
+            if self._on_pause is not None:
+                self._on_pause(True)
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        while self._frames and not self._paused:
+            frame = self._frames.popleft()
+            self.unsent_bytes -= len(frame)
+            self.write(frame)
+        if not self._paused and self._on_pause is not None:
+            self._on_pause(False)
+
+    def stopProducing(self) -> None:
+        self._discard()
+        self._paused = True
+
+    def _discard(self) -> None:
+        self._frames.clear()
+        self.unsent_bytes = 0

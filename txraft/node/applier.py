@@ -1,0 +1,125 @@
+"""Committed entries to the machines, on the reactor, in slices short enough that heartbeats are never late because of them.
+
+Source: Figure 10.1 (the box "state machine"); §3.5 ("applies each entry in log order").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from txraft.core.entry import Entry, EntryKind
+from txraft.core.ids import Index
+from txraft.core.log import Log
+from txraft.node.ports import Caller
+from txraft.statemachine.log_commands import LogCommand, decode_log_command
+
+__all__ = ["Applier", "Machines"]
+
+ENTRIES_A_LOOK = 32
+"""Entries applied between two looks at the clock."""
+
+
+class Machines(Protocol):
+    """What the applier needs of `statemachine.Host`."""
+
+    def apply(self, index: int, term: int, command: LogCommand) -> bytes:
+        """Apply a command; the encoded answer."""
+
+    def skip(self, index: int) -> None:
+        """Pass over an entry that is no command."""
+
+
+class Answering(Protocol):
+    """What the applier needs of `Proposals`."""
+
+    def command_at(self, index: int) -> LogCommand | None:
+        """The command at `index`, if it was proposed here."""
+
+    def applied(self, index: int, answer: bytes, touched: set[Caller]) -> None:
+        """Pass the answer on to whoever waits for it."""
+
+
+class Applier:
+    """Applies up to where it is told. Reactor thread only.
+
+    Args:
+        clock: monotonic.
+        log: newest entries, from memory.
+        read: older ones, from disk.
+        on_applied: a slice is done, up to this index.
+        on_failure: this server cannot go on: its state would differ from the others'.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        slice_s: float,
+        log: Log,
+        read: Callable[[Index], Deferred[list[Entry]]],
+        machines: Machines,
+        answering: Answering,
+        on_applied: Callable[[Index], None],
+        on_failure: Callable[[Failure], None],
+    ) -> None:
+        self._clock, self._slice_s, self._log, self._read = clock, slice_s, log, read
+        self._machines, self._answering = machines, answering
+        self._on_applied, self._on_failure = on_applied, on_failure
+        self.applied = Index(0)
+        self.target = Index(0)
+        self._waiting = False
+        self._stopped = False
+
+    def apply_through(self, target: Index) -> None:
+        """Entries up to `target` are committed. What fits into a slice is applied before this returns."""
+        self.target = target
+        if not self._waiting:
+            self._apply_slice()
+
+    def stop(self) -> None:
+        """Apply nothing more."""
+        self._stopped = True
+
+    def _apply_slice(self) -> None:
+        self._waiting = False
+        if self._stopped or self.applied >= self.target:
+            return
+        entries = self._log.slice(self.applied + 1, entries_max=self.target - self.applied, bytes_max=2**62)
+        self._waiting = True
+        if entries is None:
+            self._read(Index(self.applied + 1)).addCallback(self._apply).addErrback(self._on_failure)
+        else:
+            self._apply(entries)
+
+    def _apply(self, entries: list[Entry]) -> None:
+        if self._stopped:
+            return
+        until = self._clock.seconds() + self._slice_s
+        touched: set[Caller] = set()
+        count = min(len(entries), self.target - self.applied)
+        for start in range(0, count, ENTRIES_A_LOOK):
+            self._apply_some(entries[start : min(start + ENTRIES_A_LOOK, count)], touched)
+            if self._clock.seconds() > until:
+                break
+        for caller in touched:
+            caller.flush()
+        self._waiting = self.applied < self.target
+        if self._waiting:
+            self._clock.callLater(0, self._apply_slice)
+        self._on_applied(self.applied)
+
+    def _apply_some(self, entries: list[Entry], touched: set[Caller]) -> None:
+        index = int(self.applied)
+        machines, answering = self._machines, self._answering
+        for entry in entries:
+            index += 1
+            if entry.kind == EntryKind.COMMAND:
+                command = answering.command_at(index) or decode_log_command(entry.payload)
+                answering.applied(index, machines.apply(index, entry.term, command), touched)
+            else:
+                machines.skip(index)
+            self.applied = Index(index)

@@ -1,0 +1,225 @@
+"""Feeds the consensus module what the world says and carries out its effects, in order, one step after the other.
+
+Three journeys, all one-way. A proposal: gate → proposals → (end of turn) core → disk and peers at once → receipts and
+replies → commit → applier → answer. A peer's message: network → core → effects. A timer: timers → core → effects.
+
+Nothing here waits between reading and changing the core's state.
+
+Source: §10.1.1 (threads); Figure 10.1.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from txraft.config import NodeConfig
+from txraft.core import effects as fx
+from txraft.core.consensus import ConsensusModule
+from txraft.core.entry import Entry
+from txraft.core.ids import Index, ServerId
+from txraft.core.messages import Message
+from txraft.core.roles import Leader
+from txraft.node.applier import Applier
+from txraft.node.durability import Durability
+from txraft.node.forwarding import Forwarding
+from txraft.node.leadership import Leadership
+from txraft.node.ports import PeerNetwork
+from txraft.node.proposals import Proposals
+from txraft.node.queries import Queries
+from txraft.node.timers import Timers
+from txraft.node.view import View
+from txraft.node.worker import Worker
+from txraft.statemachine import Host
+from txraft.storage import Storage
+
+__all__ = ["Driver"]
+
+Guard = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+class Driver:
+    """A consensus module with its disk, timers, peers and machines. Reactor thread only.
+
+    Args:
+        guard: wraps what is called from outside, so that an exception halts the node.
+        on_failure: halts the node.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        clock: IReactorTime,
+        *,
+        core: ConsensusModule,
+        storage: Storage,
+        disk: Worker,
+        host: Host,
+        network: PeerNetwork,
+        view: View,
+        proposals: Proposals,
+        queries: Queries,
+        leadership: Leadership,
+        forwarding: Forwarding,
+        random: Random,
+        guard: Guard,
+        on_failure: Callable[[Failure], None],
+    ) -> None:
+        self._config, self._clock, self.core, self._storage, self._disk = config, clock, core, storage, disk
+        self._network, self._view, self._proposals, self._queries = network, view, proposals, queries
+        self._leadership, self._forwarding, self._guard, self._on_failure = leadership, forwarding, guard, on_failure
+        self.timers = Timers(clock, config.timing, random, guard(self._election_timeout), guard(self._heartbeat_timeout))
+        self.durability = Durability(clock, disk, storage.write, guard(self._durable), on_failure)
+        self.applier = Applier(
+            clock,
+            config.timing.apply_slice_s,
+            core.server.log,
+            lambda first: disk.perform(lambda: storage.read(first, config.limits.append_bytes_max)),
+            host,
+            proposals,
+            guard(self._applied),
+            on_failure,
+        )
+        self._effects: deque[fx.Effect] = deque()
+        self._carrying_out = False
+        self._carry_out: dict[type, Callable[[Any], None]] = {
+            fx.Persist: self._persist,
+            fx.Send: lambda effect: network.send(effect.to, effect.message),
+            fx.Apply: lambda effect: self.applier.apply_through(effect.through),
+            fx.ReadEntries: self._read_entries,
+            fx.Proposed: proposals.proposed,
+            fx.ReadsReady: self._reads_ready,
+            fx.ReadsLost: lambda _: queries.lost("leadership was lost"),
+            fx.ResetElectionTimer: lambda _: self.timers.reset_election(),
+            fx.StopElectionTimer: lambda _: self.timers.stop_election(),
+            fx.StartHeartbeats: lambda _: self.timers.start_heartbeats(),
+            fx.StopHeartbeats: lambda _: self.timers.stop_heartbeats(),
+            fx.RoleChanged: self._role_changed,
+            fx.LeadershipReady: self._leadership_ready,
+            fx.ConfigurationChanged: lambda effect: network.set_members(effect.configuration.members),
+        }
+
+    def stop(self) -> None:
+        """Carry out nothing more."""
+        self._effects.clear()
+        self.timers.stop()
+        self.applier.stop()
+
+    @property
+    def _now(self) -> float:
+        return float(self._clock.seconds())
+
+    # --- What the world says ---
+
+    def start(self) -> None:
+        """Take part from now on."""
+        self._step(self.core.start(self._now))
+
+    def propose(self, commands: list[bytes]) -> None:
+        """The commands of one turn."""
+        self._step(self.core.propose(self._now, commands))
+
+    def read(self, number: int) -> None:
+        """The queries of one turn."""
+        self._step(self.core.read(self._now, number))
+
+    def receive(self, sender: ServerId, message: Message) -> None:
+        """A message of the algorithm from an authenticated peer."""
+        self._step(self.core.receive(self._now, sender, message))
+
+    def peer_unreachable(self, peer: ServerId) -> None:
+        """What was last sent to `peer` may be lost."""
+        self._step(self.core.peer_unreachable(peer))
+
+    def step_down(self, why: str) -> None:
+        """Lead no more."""
+        self._step(self.core.step_down(why))
+
+    def _election_timeout(self) -> None:
+        if self._disk_hangs():
+            self.timers.reset_election()  # it could not even vote for itself
+        else:
+            self._step(self.core.election_timeout(self._now))
+
+    def _heartbeat_timeout(self) -> None:
+        if self._disk_hangs():
+            # Heartbeats alone would keep a leader alive for ever that can no longer commit anything.
+            self.step_down(f"its disk has not answered for {self.durability.oldest_age_s():.1f} s")
+        else:
+            self._step(self.core.heartbeat_timeout(self._now))
+
+    def _disk_hangs(self) -> bool:
+        return self.durability.oldest_age_s() > self._config.timing.election_s
+
+    # --- Steps and their effects ---
+
+    def _step(self, effects: Sequence[fx.Effect]) -> None:
+        """Carry out the effects of a step, after those of the steps before it."""
+        self._effects.extend(effects)
+        if self._carrying_out:
+            return
+        self._carrying_out = True
+        try:
+            while self._effects:
+                effect = self._effects.popleft()
+                self._carry_out[type(effect)](effect)
+        finally:
+            self._carrying_out = False
+
+    def _persist(self, effect: fx.Persist) -> None:
+        if effect.truncate_from is not None:
+            self._log.warn(
+                "{node} drops entries from {index} on: they were never committed, and the leader of term {term} has others",
+                node=self._config.name, index=effect.truncate_from, term=effect.receipt.term,
+            )  # fmt: skip
+        self.durability.persist(effect)
+
+    def _durable(self, persists: list[fx.Persist]) -> None:
+        for persist in persists:
+            self._step(self.core.persisted(self._now, persist.receipt))
+            for send in persist.then:
+                self._network.send(send.to, send.message)
+
+    def _applied(self, through: Index) -> None:
+        self._step(self.core.applied(through))
+        self._leadership.applied(through)
+        self._queries.applied(through)
+
+    def _reads_ready(self, effect: fx.ReadsReady) -> None:
+        self._queries.ready(effect.through_read, effect.index)
+        self._queries.applied(self.applier.applied)
+
+    def _read_entries(self, effect: fx.ReadEntries) -> None:
+        def was_read(entries: list[Entry]) -> None:
+            self._step(self.core.entries_read(self._now, effect.to, effect.first_index, entries))
+
+        reading = self._disk.perform(lambda: self._storage.read(effect.first_index, effect.bytes_max))
+        reading.addCallback(self._guard(was_read)).addErrback(self._on_failure)
+
+    def _leadership_ready(self, effect: fx.LeadershipReady) -> None:
+        role = self.core.server.role
+        if isinstance(role, Leader):
+            self._leadership.began(role.first_index)
+            self._leadership.applied(self.applier.applied)
+
+    def _role_changed(self, effect: fx.RoleChanged) -> None:
+        view, name = self._view, self._config.name
+        led, followed = view.role == Leader.name, view.leader
+        view.role, view.term, view.leader = effect.role, effect.term, effect.leader
+        self._log.info(
+            "{node} is {role} in term {term}, leader {leader}: {why}",
+            node=name, role=effect.role, term=effect.term, leader=effect.leader or "unknown", why=effect.why,
+        )  # fmt: skip
+        if led:
+            self._leadership.ended()
+            self._proposals.lost(f"{name} leads no more: {effect.why}")
+        elif followed is not None and followed != effect.leader:
+            self._forwarding.lost(followed, f"{followed} leads no more")

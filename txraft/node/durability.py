@@ -1,0 +1,86 @@
+"""What must be on disk before it is spoken of: all `Persist`s that gather while the disk is busy become one write and one fsync.
+
+Source: §3.8; §10.2.1, §10.2.2 (batching); the hung-disk hazard: a leader whose disk does not answer must not go on leading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from txraft.core.effects import Persist
+from txraft.node.worker import Worker
+
+__all__ = ["Durability"]
+
+
+class Durability:
+    """Group commit on one worker. Reactor thread only.
+
+    Args:
+        clock: monotonic.
+        worker: the disk's.
+        write: `Storage.write`; runs on the worker.
+        on_durable: these are done, in order; called on the reactor.
+        on_failure: a write failed, for good.
+
+    Attributes:
+        writes: writes done so far.
+        write_s: how long the last one took, queueing on the reactor included.
+        write_max_s: the longest so far.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        worker: Worker,
+        write: Callable[[Sequence[Persist]], None],
+        on_durable: Callable[[list[Persist]], None],
+        on_failure: Callable[[Failure], None],
+    ) -> None:
+        self._clock, self._worker, self._write = clock, worker, write
+        self._on_durable, self._on_failure = on_durable, on_failure
+        self._gathered: list[Persist] = []
+        self._flushing = False
+        self._writing_since: float | None = None
+        self.writes = 0
+        self.write_s = 0.0
+        self.write_max_s = 0.0
+
+    def persist(self, persist: Persist) -> None:
+        """Take one; nothing is said of it before this turn of the reactor has ended."""
+        self._gathered.append(persist)
+        if self._writing_since is None and not self._flushing:
+            self._flushing = True
+            self._clock.callLater(0, self._flush)
+
+    def oldest_age_s(self) -> float:
+        """How long the disk has been busy with its oldest job; 0 when idle."""
+        return 0.0 if self._writing_since is None else self._clock.seconds() - self._writing_since
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything taken is durable."""
+        return self._writing_since is None and not self._gathered
+
+    def _flush(self) -> None:
+        self._flushing = False
+        batch, self._gathered = self._gathered, []
+        content = [persist for persist in batch if persist.metadata or persist.entries or persist.truncate_from is not None]
+        if not content:
+            self._on_durable(batch)
+            return
+        self._writing_since = self._clock.seconds()
+        self._worker.perform(lambda: self._write(content)).addCallback(self._written, batch).addErrback(self._on_failure)
+
+    def _written(self, _: None, batch: list[Persist]) -> None:
+        assert self._writing_since is not None
+        self.writes += 1
+        self.write_s = self._clock.seconds() - self._writing_since
+        self.write_max_s = max(self.write_max_s, self.write_s)
+        self._writing_since = None
+        if self._gathered and not self._flushing:
+            self._flush()
+        self._on_durable(batch)

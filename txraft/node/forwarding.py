@@ -1,0 +1,111 @@
+"""Requests that came to a follower and belong to the leader: passed on once, over the peers' connection, and answered
+or given up in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+from msgspec import Raw
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from txraft.core.ids import ServerId
+from txraft.errors import NotApplied, Outcome, Unknown
+from txraft.node.ports import PeerNetwork
+from txraft.statemachine.results import Answer, answer_of_problem, decode_answer
+from txraft.wire.requests import Ask, Forward, ForwardReply, Request
+
+__all__ = ["DeferredCaller", "ForwardedCaller", "Forwarding", "overdue"]
+
+
+def overdue(request: Request, waited_s: float) -> Outcome:
+    """What to say when a request was not answered in time: a query has no effect, anything else may have had one."""
+    if isinstance(request, Ask):
+        return NotApplied("timeout", f"no answer within {waited_s:g} s")
+    return Unknown("timeout", f"no answer within {waited_s:g} s; the command may or may not be applied")
+
+
+class DeferredCaller:
+    """A `Caller` for one request, whose answer fires a Deferred."""
+
+    def __init__(self, clock: IReactorTime, request: Request, timeout_s: float) -> None:
+        self.deferred: Deferred[Answer] = Deferred(lambda _: self._cancel())
+        self._timeout: IDelayedCall | None = clock.callLater(timeout_s, self._overdue, request, timeout_s)
+
+    def answer(self, request_id: int, answer: bytes) -> None:
+        """See `Caller`; the first answer counts."""
+        if self._cancel():
+            self.deferred.callback(decode_answer(answer))
+
+    def flush(self) -> None:
+        """See `Caller`."""
+
+    def _overdue(self, request: Request, timeout_s: float) -> None:
+        self._timeout = None
+        self.deferred.callback(decode_answer(answer_of_problem(overdue(request, timeout_s))))
+
+    def _cancel(self) -> bool:
+        waiting, self._timeout = self._timeout, None
+        if waiting is not None:
+            waiting.cancel()
+        return waiting is not None
+
+
+@frozen(eq=False)
+class ForwardedCaller:
+    """A `Caller` for a request that another server passed on to this one."""
+
+    network: PeerNetwork
+    own_id: ServerId
+    sender: ServerId
+    id: int
+    term: Callable[[], int]
+
+    def answer(self, request_id: int, answer: bytes) -> None:
+        """See `Caller`."""
+        self.network.send(self.sender, ForwardReply(self.term(), self.own_id, self.id, Raw(answer)))
+
+    def flush(self) -> None:
+        """See `Caller`."""
+
+
+class Forwarding:
+    """What was passed on and not yet answered. Reactor thread only."""
+
+    def __init__(self, network: PeerNetwork, own_id: ServerId) -> None:
+        self._network, self._own_id = network, own_id
+        self._next_id = 0
+        self._waiting: dict[int, tuple[ServerId, DeferredCaller, Request]] = {}
+
+    @property
+    def count(self) -> int:
+        """Requests passed on and not yet answered."""
+        return len(self._waiting)
+
+    def forward(self, leader: ServerId, term: int, caller: DeferredCaller, request: Request, session: int, first_outstanding: int) -> None:
+        """Pass a request on to the leader."""
+        self._next_id += 1
+        number = self._next_id
+        self._waiting[number] = (leader, caller, request)
+        caller.deferred.addBoth(self._forget, number)
+        self._network.send(leader, Forward(term, self._own_id, number, session, first_outstanding, request))
+
+    def _forget(self, result: Answer, number: int) -> Answer:
+        self._waiting.pop(number, None)
+        return result
+
+    def replied(self, sender: ServerId, reply: ForwardReply) -> None:
+        """The leader answered. Late or invented answers are dropped."""
+        waiting = self._waiting.get(reply.id)
+        if waiting is not None and waiting[0] == sender:
+            waiting[1].answer(0, bytes(reply.answer))
+
+    def lost(self, peer: ServerId | None, why: str) -> None:
+        """What was passed on to `peer` (to anybody, if None) may be lost or done."""
+        for leader, caller, request in list(self._waiting.values()):
+            if peer is None or leader == peer:
+                problem: Outcome = NotApplied("leadership_lost", f"{why}; ask again")
+                if not isinstance(request, Ask):
+                    problem = Unknown("leadership_lost", f"{why}; the command may or may not be applied")
+                caller.answer(0, answer_of_problem(problem))

@@ -1,0 +1,180 @@
+"""The way in for clients: takes their requests, answers at once what needs no consensus, and hands on the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Raw
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from txraft.core.ids import ServerId
+from txraft.errors import NotApplied, Outcome
+from txraft.limits import Timing
+from txraft.node.forwarding import DeferredCaller, ForwardedCaller, Forwarding
+from txraft.node.ports import Caller, PeerNetwork
+from txraft.node.proposals import Proposals
+from txraft.node.queries import Queries
+from txraft.node.status import Vitals
+from txraft.node.view import Stage, View
+from txraft.statemachine import Host
+from txraft.statemachine.log_commands import CloseSession, Invoke, KeepSession, LogCommand, OpenSession
+from txraft.statemachine.results import Answer, answer_of_problem, answer_of_value
+from txraft.wire.requests import (
+    Ask,
+    CloseSessionRequest,
+    DescribeRequest,
+    Forward,
+    InvokeRequest,
+    KeepSessionRequest,
+    OpenSessionRequest,
+    Request,
+    Requests,
+    StatusRequest,
+)
+
+__all__ = ["Gate"]
+
+
+class Gate:
+    """Implements `ports.ClientGate`. Reactor thread only.
+
+    Args:
+        wall_ms: the wall clock, in milliseconds: stamped into commands, never used to measure.
+        vitals: status, readiness and soundness of this node.
+    """
+
+    def __init__(
+        self,
+        own_id: ServerId,
+        clock: IReactorTime,
+        timing: Timing,
+        view: View,
+        host: Host,
+        network: PeerNetwork,
+        proposals: Proposals,
+        queries: Queries,
+        wall_ms: Callable[[], int],
+        vitals: Vitals,
+    ) -> None:
+        self._own_id, self._clock, self._timing, self._view, self._host = own_id, clock, timing, view, host
+        self._network, self._proposals, self._queries = network, proposals, queries
+        self._wall_ms, self._vitals = wall_ms, vitals
+        self.status, self.ready, self.alive = vitals.status, vitals.ready, vitals.alive
+        self.forwarding = Forwarding(network, own_id)
+
+    def submit(self, caller: Caller, frame: Requests) -> None:
+        """See `ClientGate`."""
+        session, first_outstanding, host, take = frame.session, frame.first_outstanding, self._host, self._proposals.take
+        time_ms, serving = self._wall_ms(), self._view.serving
+        answered = False
+        for request in frame.requests:
+            if serving and type(request) is InvokeRequest:
+                try:
+                    arguments = host.prepare(request.machine, request.command, request.arguments)
+                except NotApplied as problem:
+                    caller.answer(request.id, answer_of_problem(problem))
+                    answered = True
+                else:
+                    take(
+                        caller,
+                        request.id,
+                        Invoke(time_ms, session, request.serial, first_outstanding, request.machine, request.command, arguments),
+                    )
+            else:
+                answered |= self._take(caller, request.id, request, session, first_outstanding)
+        if answered:
+            caller.flush()
+
+    def call(self, request: Request, *, session: int = 0, first_outstanding: int = 0, timeout_s: float | None = None) -> Deferred[Answer]:
+        """See `ClientGate`."""
+        caller = DeferredCaller(self._clock, request, self._timing.request_s if timeout_s is None else timeout_s)
+        leader = self._view.leader
+        elsewhere = leader is not None and leader != self._own_id and self._view.stage is Stage.RUNNING
+        if elsewhere and not _is_local(request):
+            assert leader is not None
+            self.forwarding.forward(leader, self._view.term, caller, request, session, first_outstanding)
+        else:
+            self._take(caller, 0, request, session, first_outstanding)
+        return caller.deferred
+
+    def arguments_of_json(self, machine: str, operation: str, body: bytes) -> bytes:
+        """See `ClientGate`."""
+        return self._host.arguments_of_json(machine, operation, body)
+
+    def describe_machines(self) -> dict[str, Any]:
+        """See `ClientGate`."""
+        return self._host.describe()
+
+    def forwarded(self, sender: ServerId, forward: Forward) -> None:
+        """Another server took this for the leader and passed a request on. It is not passed on again: whoever is wrong learns it."""
+        caller = ForwardedCaller(self._network, self._own_id, sender, forward.id, lambda: self._view.term)
+        self._take(caller, 0, forward.request, forward.session, forward.first_outstanding)
+
+    def _take(self, caller: Caller, request_id: int, request: Request, session: int, first_outstanding: int) -> bool:
+        """Take one request; whether it was answered at once."""
+        try:
+            answer = self._answer_or_hand_on(caller, request_id, request, session, first_outstanding)
+        except Outcome as problem:
+            answer = answer_of_problem(problem)
+        if answer is not None:
+            caller.answer(request_id, answer)
+        return answer is not None
+
+    def _answer_or_hand_on(self, caller: Caller, request_id: int, request: Request, session: int, first_outstanding: int) -> bytes | None:
+        if isinstance(request, StatusRequest):
+            return answer_of_value(self._vitals.status(digest=request.digest), self._host.applied_index, self._view.term)
+        if isinstance(request, DescribeRequest):
+            return answer_of_value(self.describe_machines(), self._host.applied_index, self._view.term)
+        if isinstance(request, Ask):
+            query = Ask(request.id, request.machine, request.query, self._prepare_query(request), request.consistency)
+            if request.consistency == "local" and self._view.stage is Stage.RUNNING:
+                return self.run_query(query)
+            self._require_serving()
+            self._queries.take(caller, request_id, query)
+            return None
+        self._require_serving()
+        self._proposals.take(caller, request_id, self._log_command(request, session, first_outstanding))
+        return None
+
+    def _prepare_query(self, request: Ask) -> Raw:
+        return self._host.prepare_query(request.machine, request.query, request.arguments)
+
+    def run_query(self, query: Ask) -> bytes:
+        """Answer a query from the state as it is now."""
+        return self._host.query(query.machine, query.query, query.arguments, self._view.term)
+
+    def _log_command(self, request: Request, session: int, first_outstanding: int) -> LogCommand:
+        time_ms = self._wall_ms()
+        if isinstance(request, InvokeRequest):
+            arguments = self._host.prepare(request.machine, request.command, request.arguments)
+            return Invoke(time_ms, session, request.serial, first_outstanding, request.machine, request.command, arguments)
+        if isinstance(request, OpenSessionRequest):
+            return OpenSession(time_ms, request.timeout_ms or int(self._timing.session_s * 1000))
+        if isinstance(request, KeepSessionRequest):
+            return KeepSession(time_ms, session)
+        assert isinstance(request, CloseSessionRequest)
+        return CloseSession(time_ms, session)
+
+    def _require_serving(self) -> None:
+        view = self._view
+        if view.serving:
+            return
+        if view.stage is not Stage.RUNNING:
+            code = "not_ready" if view.stage in (Stage.NEW, Stage.OPENING) else "shutting_down"
+            raise NotApplied(code, f"node {self._own_id} is {view.stage.value}; ask another node")
+        if view.leader == self._own_id:
+            raise NotApplied("not_ready", f"node {self._own_id} leads but has not yet applied what came before its term; try again")
+        if view.leader is None:
+            raise NotApplied("no_leader", f"node {self._own_id} knows no leader: an election is under way, or no majority is reachable")
+        raise NotApplied(
+            "not_leader",
+            f"node {self._own_id} does not lead, {view.leader} does",
+            leader=view.leader,
+            address=self._network.client_address(view.leader),
+        )
+
+
+def _is_local(request: Request) -> bool:
+    return isinstance(request, (StatusRequest, DescribeRequest)) or (isinstance(request, Ask) and request.consistency == "local")

@@ -1,0 +1,128 @@
+"""A reactor whose time cannot be set: everything of the reactor it wraps, but with delayed calls on the monotonic clock.
+
+Twisted's `reactor.seconds()` is the wall clock: set it back by an hour and every timer of the process sleeps an hour longer. Here a thread
+waits for the next delayed call with `select`, whose timeout is relative, and wakes the reactor. Nothing of the
+wrapped reactor is changed, so an
+embedding program keeps its own timers as they are.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.base import DelayedCall
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import alsoProvides, directlyProvides, providedBy
+
+__all__ = ["MonotonicReactor"]
+
+
+class MonotonicReactor:
+    """Stands in for `reactor`. All calls on the reactor's thread, but for the waiting thread inside.
+
+    Args:
+        reactor: the real one, with `callFromThread`.
+        seconds: the clock, for tests.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._reactor = reactor
+        self.seconds = seconds
+        self._order = itertools.count()
+        self._calls: list[tuple[float, int, DelayedCall]] = []
+        self._live: set[DelayedCall] = set()
+        self._thread: threading.Thread | None = None
+        self._pipe: tuple[int, int] | None = None
+        self._wake_at = float("inf")
+        directlyProvides(self, providedBy(reactor))
+        alsoProvides(self, IReactorTime)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kw: Any) -> DelayedCall:
+        """See `IReactorTime`. With delay 0 it is called in the reactor's next turn, without a timer."""
+        call = DelayedCall(self.seconds() + delay, callable, args, kw, self._cancelled, self._moved_forward, self.seconds)
+        self._live.add(call)
+        if delay <= 0:
+            self._reactor.callFromThread(self._call, call)
+        else:
+            self._schedule(call)
+        return call
+
+    def getDelayedCalls(self) -> list[DelayedCall]:
+        """See `IReactorTime`."""
+        return list(self._live)
+
+    def stop(self) -> None:
+        """End the waiting thread; calls still pending are never made."""
+        self._live.clear()
+        self._calls.clear()
+        if self._pipe is not None:
+            os.close(self._pipe[1])
+            self._pipe = None
+            self._thread = None
+
+    def _cancelled(self, call: DelayedCall) -> None:
+        self._live.discard(call)
+
+    def _moved_forward(self, call: DelayedCall) -> None:
+        self._schedule(call)
+
+    def _schedule(self, call: DelayedCall) -> None:
+        due = call.getTime()
+        heapq.heappush(self._calls, (due, next(self._order), call))
+        if due < self._wake_at:
+            self._wake_at = due
+            self._wake_thread()
+
+    def _wake_thread(self) -> None:
+        if self._pipe is None:
+            self._pipe = os.pipe()
+            self._thread = threading.Thread(target=self._wait, args=(self._pipe[0],), name="txraft-clock", daemon=True)
+            self._thread.start()
+        os.write(self._pipe[1], b"!")
+
+    def _wait(self, wakened: int) -> None:
+        while True:
+            delay = self._wake_at - self.seconds()
+            ready, _, _ = select.select([wakened], [], [], min(max(delay, 0.0), 3600.0))
+            if ready:
+                if not os.read(wakened, 4096):
+                    os.close(wakened)
+                    return
+            elif self._wake_at <= self.seconds():
+                self._wake_at = float("inf")
+                self._reactor.callFromThread(self._run_due)
+
+    def _run_due(self) -> None:
+        now = self.seconds()
+        while self._calls and self._calls[0][0] <= now:
+            due, _, call = heapq.heappop(self._calls)
+            if call.active() and call.getTime() > due:
+                heapq.heappush(self._calls, (call.getTime(), next(self._order), call))
+            else:
+                self._call(call)
+        if self._calls and self._pipe is not None:
+            self._wake_at = min(self._wake_at, self._calls[0][0])
+            self._wake_thread()
+
+    def _call(self, call: DelayedCall) -> None:
+        if call in self._live and call.active():
+            self._live.discard(call)
+            call.called = 1
+            try:
+                call.func(*call.args, **call.kw)
+            except Exception:
+                # As the reactor does; the other calls that are due must not suffer.
+                self._log.failure("a delayed call failed: {call}", call=call)

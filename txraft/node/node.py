@@ -1,0 +1,270 @@
+"""The running process: its life from an unopened directory to the end, and the doors through which it is reached.
+
+Whatever goes wrong unexpectedly on any of its ways halts the node (`_guarded`): Twisted would log it and go on.
+
+Source: §10.1.1 (threads); Figure 10.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from txraft.config import NodeConfig
+from txraft.core.ids import ServerId
+from txraft.errors import Halted, TxraftError
+from txraft.node.driver import Driver
+from txraft.node.gate import Gate
+from txraft.node.leadership import Leadership
+from txraft.node.opening import consensus_of, open_storage
+from txraft.node.ports import HaltObserver, Identity, PeerGate, PeerMessage, PeerNetwork
+from txraft.node.proposals import Proposals
+from txraft.node.queries import Queries
+from txraft.node.status import Vitals
+from txraft.node.view import Stage, View
+from txraft.node.worker import Worker
+from txraft.statemachine import Host
+from txraft.storage import Storage
+from txraft.wire.requests import Forward, ForwardReply
+
+__all__ = ["Node"]
+
+TICK_S = 0.1
+"""How often overdue requests, passed deadlines of machines and the progress of a replay are looked at."""
+
+STOP_S = 5.0
+"""How long a stopping node waits for what it has begun, and then for its disk."""
+
+
+class Node(Service):
+    """One server of a cluster. Reactor thread only; the disk's work is done by `disk`.
+
+    Args:
+        config: whole and checked.
+        clock: monotonic.
+        host: the machines, empty.
+        make_network: given this node, the way to its peers.
+        disk: the one worker of the data directory.
+        random: for election timeouts.
+        wall_ms: the wall clock in milliseconds, for log time only.
+        on_halt: told once why this node has stopped for good.
+        open_storage: claims and reads the data directory, on the worker.
+
+    Attributes:
+        gate: the way in for clients.
+        driver: None until the data directory is open.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        clock: IReactorTime,
+        *,
+        host: Host,
+        make_network: Callable[[PeerGate], PeerNetwork],
+        disk: Worker,
+        random: Random,
+        wall_ms: Callable[[], int],
+        on_halt: HaltObserver,
+        open_storage: Callable[[NodeConfig, Callable[[float], None]], Storage] = open_storage,
+    ) -> None:
+        self.config, self.clock, self.host, self._disk, self._random = config, clock, host, disk, random
+        self._on_halt, self._open_storage = on_halt, open_storage
+        self.server_id = ServerId(config.name)
+        self.identity = Identity(config.cluster_id, self.server_id, 0, config.advertise_client)
+        self.view = View()
+        self.driver: Driver | None = None
+        self.started_at = float(clock.seconds())
+        self.opening_progress = 0.0
+        self.storage: Storage | None = None
+        self._tick: IDelayedCall | None = None
+        self._replay_told = self.started_at
+        self.network = make_network(self)
+        self.proposals = Proposals(clock, config.limits, config.timing, self._guarded(lambda batch: self._driving.propose(batch)))
+        self.queries = Queries(
+            clock,
+            config.limits,
+            config.timing,
+            self._guarded(lambda number: self._driving.read(number)),
+            lambda query: self.gate.run_query(query),
+        )
+        self.leadership = Leadership(config.name, self.view, host, self.proposals, wall_ms)
+        self.gate = Gate(
+            self.server_id, clock, config.timing, self.view, host, self.network, self.proposals, self.queries, wall_ms, Vitals(self)
+        )
+        host.on_machine_error = self._machine_failed
+
+    @property
+    def _driving(self) -> Driver:
+        assert self.driver is not None
+        return self.driver
+
+    # --- Life ---
+
+    def startService(self) -> None:
+        """Open the data directory on the worker, then take part."""
+        super().startService()
+        self.view.stage = Stage.OPENING
+        self._log.info("{node} opens {path}", node=self.config.name, path=str(self.config.data_dir))
+        opening = self._disk.perform(lambda: self._open_storage(self.config, self._opening))
+        opening.addCallback(self._guarded(self._opened)).addErrback(self.halt)
+        self._tick = self.clock.callLater(TICK_S, self._guarded(self._on_tick))
+
+    def _opening(self, progress: float) -> None:
+        self.opening_progress = progress  # on the worker's thread: one assignment, read by status
+
+    def _opened(self, storage: Storage) -> None:
+        self.storage, self.opening_progress = storage, 1.0
+        if self.view.stage is not Stage.OPENING:
+            return
+        name, recovered = self.config.name, storage.recovered
+        if recovered.torn_tail:
+            self._log.warn("{node}: {torn_tail}", node=name, torn_tail=recovered.torn_tail)
+        self.identity = Identity(storage.identity.cluster_id, self.server_id, storage.identity.incarnation, self.config.advertise_client)
+        self.driver = Driver(
+            self.config,
+            self.clock,
+            core=consensus_of(self.config, storage),
+            storage=storage,
+            disk=self._disk,
+            host=self.host,
+            network=self.network,
+            view=self.view,
+            proposals=self.proposals,
+            queries=self.queries,
+            leadership=self.leadership,
+            forwarding=self.gate.forwarding,
+            random=self._random,
+            guard=self._guarded,
+            on_failure=self.halt,
+        )
+        self.view.stage = Stage.RUNNING
+        self._log.info(
+            "{node} of cluster {cluster_id} remembers {entries} entries up to term {term}",
+            node=name, cluster_id=self.identity.cluster_id, entries=recovered.last_index, term=recovered.metadata.term,
+        )  # fmt: skip
+        self.driver.start()
+
+    def stopService(self) -> Deferred[None]:
+        """Answer what has begun, flush, close. Fires when the data directory is free; a hung disk is waited for `STOP_S` only."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self.view.serving = False
+        if self.view.stage in (Stage.OPENING, Stage.RUNNING):
+            self.view.stage = Stage.STOPPING
+            await self._finish_what_has_begun()
+        if self.view.stage is Stage.STOPPING:
+            if self.driver is not None:
+                self.driver.step_down("it is stopping")
+            self.view.stage = Stage.STOPPED
+        self._be_quiet("this node has stopped")
+        try:
+            # The first job lets `_opened` run before the second looks for what it has opened.
+            await self._disk.perform(lambda: None).addTimeout(STOP_S, self.clock)
+            await self._disk.perform(self._close).addTimeout(STOP_S, self.clock)
+            await self._disk.stop().addTimeout(STOP_S, self.clock)
+        except Exception:
+            self._log.failure("{node} could not close its data directory", node=self.config.name)
+        self._log.info("{node} has stopped", node=self.config.name)
+
+    async def _finish_what_has_begun(self) -> None:
+        give_up_at = self.clock.seconds() + STOP_S
+        while self.driver is not None and self.view.stage is Stage.STOPPING and self.clock.seconds() < give_up_at:
+            if self.driver.durability.idle and not self.proposals.count:
+                break
+            await deferLater(self.clock, 0.01)
+
+    def _close(self) -> None:
+        if self.storage is not None:
+            self.storage.close()
+
+    def _be_quiet(self, why: str) -> None:
+        if self._tick is not None and self._tick.active():
+            self._tick.cancel()
+        if self.driver is not None:
+            self.driver.stop()
+        self.proposals.lost(why)
+        self.queries.lost(why)
+        self.gate.forwarding.lost(None, why)
+
+    def halt(self, failure: Failure) -> None:
+        """Stop for good: something has happened after which this server must not say another word."""
+        if self.view.stage is Stage.HALTED:
+            return
+        why = str(failure.value) or failure.type.__name__
+        self.view.stage, self.view.serving, self.view.halted_because = Stage.HALTED, False, why
+        if isinstance(failure.value, TxraftError) and not isinstance(failure.value, Halted):
+            self._log.critical("{node} halts: {why}", node=self.config.name, why=why)
+        else:
+            self._log.failure("{node} halts", failure, node=self.config.name)
+        self._be_quiet("this node has halted")
+        self._on_halt(failure.value)
+
+    def _guarded(self, call: Callable[..., None]) -> Callable[..., None]:
+        """`call`, but an exception out of it halts the node. After a halt it does nothing."""
+
+        def guarded(*args: Any) -> None:
+            if self.view.stage is not Stage.HALTED:
+                try:
+                    call(*args)
+                except Exception:
+                    self.halt(Failure())
+
+        return guarded
+
+    # --- Peers ---
+
+    def message_received(self, sender: ServerId, message: PeerMessage) -> None:
+        """See `PeerGate`."""
+        if self.view.stage in (Stage.RUNNING, Stage.STOPPING):
+            self._guarded(self._receive)(sender, message)
+
+    def _receive(self, sender: ServerId, message: PeerMessage) -> None:
+        if isinstance(message, Forward):
+            self.gate.forwarded(sender, message)
+        elif isinstance(message, ForwardReply):
+            self.gate.forwarding.replied(sender, message)
+        else:
+            self._driving.receive(sender, message)
+
+    def peer_unreachable(self, peer: ServerId) -> None:
+        """See `PeerGate`."""
+        if self.view.stage in (Stage.RUNNING, Stage.STOPPING):
+            self._guarded(self._driving.peer_unreachable)(peer)
+            self.gate.forwarding.lost(peer, f"the connection to {peer} was lost")
+
+    # --- Now and then ---
+
+    def _on_tick(self) -> None:
+        self._tick = self.clock.callLater(TICK_S, self._guarded(self._on_tick))
+        now = self.clock.seconds()
+        self.proposals.expire(now)
+        self.queries.expire(now)
+        if self.driver is not None:
+            applier = self.driver.applier
+            self.leadership.tick(applier.applied)
+            if applier.target - applier.applied > self.config.limits.append_entries_max and now - self._replay_told > 1:
+                self._replay_told = now
+                self._log.info(
+                    "{node} replays its log: {percent}% ({applied} of {target} entries)",
+                    node=self.config.name, percent=100 * applier.applied // applier.target,
+                    applied=applier.applied, target=applier.target,
+                )  # fmt: skip
+
+    def _machine_failed(self, machine: str, command: str, traceback: str) -> None:
+        self._log.error(
+            "{node}: command {command} of machine {machine} failed; this is a bug in the machine:\n{traceback}",
+            node=self.config.name, machine=machine, command=command, traceback=traceback,
+        )  # fmt: skip

@@ -1,0 +1,113 @@
+"""Commands on their way: gathered in a turn, proposed as one batch, answered when applied.
+
+Nothing here costs an object per command but one tuple: at tens of thousands of commands a second that is what can be afforded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+
+from txraft.core.effects import Proposed
+from txraft.errors import NotApplied, Outcome, Unknown
+from txraft.limits import Limits, Timing
+from txraft.node.ports import Caller
+from txraft.statemachine.log_commands import LogCommand, encode_log_command
+from txraft.statemachine.results import answer_of_problem
+
+__all__ = ["Proposals"]
+
+Waiting = tuple[Caller | None, int, LogCommand]
+
+
+class Proposals:
+    """The commands taken by this node as leader and not yet answered. Reactor thread only.
+
+    Args:
+        propose: `ConsensusModule.propose`, its effects carried out.
+    """
+
+    def __init__(self, clock: IReactorTime, limits: Limits, timing: Timing, propose: Callable[[list[bytes]], None]) -> None:
+        self._clock, self._limits, self._timing, self._propose = clock, limits, timing, propose
+        self._gathered: list[Waiting] = []
+        self._payloads: list[bytes] = []
+        self._proposing: list[Waiting] = []
+        self._pending: deque[tuple[int, Waiting]] = deque()
+        self._batches: deque[tuple[int, float]] = deque()
+
+    @property
+    def count(self) -> int:
+        """Commands taken and not yet answered."""
+        return len(self._gathered) + len(self._pending)
+
+    def take(self, caller: Caller | None, request_id: int, command: LogCommand) -> None:
+        """Take a command, to be proposed at the end of this turn; without a caller nobody is answered."""
+        if self.count >= self._limits.requests_pending_max and caller is not None:
+            problem = NotApplied("overloaded", f"{self.count} requests are waiting on this node already; try again later")
+            caller.answer(request_id, answer_of_problem(problem))
+            caller.flush()
+            return
+        if not self._gathered:
+            self._clock.callLater(0, self._propose_gathered)
+        self._gathered.append((caller, request_id, command))
+        self._payloads.append(encode_log_command(command))
+
+    def _propose_gathered(self) -> None:
+        self._proposing, self._gathered = self._gathered, []
+        payloads, self._payloads = self._payloads, []
+        if payloads:
+            self._propose(payloads)
+
+    def proposed(self, effect: Proposed) -> None:
+        """The core has taken the first `accepted` of the last batch."""
+        batch, self._proposing = self._proposing, []
+        if effect.accepted:
+            self._pending.extend(enumerate(batch[: effect.accepted], effect.first_index))
+            self._batches.append((effect.first_index + effect.accepted - 1, self._clock.seconds()))
+        if effect.accepted < len(batch):
+            problem = NotApplied("overloaded", "this node leads no more, or too much waits to be committed; try again")
+            _answer_all(batch[effect.accepted :], problem)
+
+    def command_at(self, index: int) -> LogCommand | None:
+        """The command that this node proposed at `index`, so that it need not be decoded again; asked in order of index."""
+        pending = self._pending
+        return pending[0][1][2] if pending and pending[0][0] == index else None
+
+    def applied(self, index: int, answer: bytes, touched: set[Caller]) -> None:
+        """The entry at `index` is applied: answer its caller, if it waits here. `touched` gathers whom to flush."""
+        pending = self._pending
+        if pending and pending[0][0] == index:
+            caller, request_id, _ = pending.popleft()[1]
+            if caller is not None:
+                caller.answer(request_id, answer)
+                touched.add(caller)
+
+    def lost(self, why: str) -> None:
+        """This node leads no more: whether what waits will be applied cannot be known here."""
+        waiting = [entry for _, entry in self._pending]
+        self._pending.clear()
+        self._batches.clear()
+        _answer_all(waiting, Unknown("leadership_lost", f"{why}; the command may or may not be applied"))
+
+    def expire(self, now: float) -> None:
+        """Answer what has waited longer than a request may. Called every now and then."""
+        while self._batches and now - self._batches[0][1] > self._timing.request_s:
+            last_index, _ = self._batches.popleft()
+            overdue = []
+            while self._pending and self._pending[0][0] <= last_index:
+                overdue.append(self._pending.popleft()[1])
+            problem = Unknown("timeout", f"not committed within {self._timing.request_s:g} s; the command may or may not be applied")
+            _answer_all(overdue, problem)
+
+
+def _answer_all(waiting: list[Waiting], problem: Outcome) -> None:
+    answer = answer_of_problem(problem)
+    touched = set()
+    for caller, request_id, _ in waiting:
+        if caller is not None:
+            caller.answer(request_id, answer)
+            touched.add(caller)
+    for caller in touched:
+        caller.flush()

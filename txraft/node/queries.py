@@ -1,0 +1,97 @@
+"""Queries on their way: gathered in a turn, confirmed by one round of heartbeats, answered once enough is applied.
+
+Source: §6.4.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+
+from txraft.errors import NotApplied, Outcome
+from txraft.limits import Limits, Timing
+from txraft.node.ports import Caller
+from txraft.statemachine.results import answer_of_problem
+from txraft.wire.requests import Ask
+
+__all__ = ["Queries"]
+
+Waiting = tuple[Caller, int, Ask]
+
+
+class Queries:
+    """The linearizable queries taken by this node as leader and not yet answered. Reactor thread only.
+
+    Args:
+        read: `ConsensusModule.read`, its effects carried out.
+        run: answers one query from the state as it is now.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, limits: Limits, timing: Timing, read: Callable[[int], None], run: Callable[[Ask], bytes]
+    ) -> None:
+        self._clock, self._limits, self._timing, self._read, self._run = clock, limits, timing, read, run
+        self._gathered: list[Waiting] = []
+        self._number = 0
+        self._confirming: deque[tuple[int, float, list[Waiting]]] = deque()
+        self._confirmed: deque[tuple[int, float, list[Waiting]]] = deque()
+        self.count = 0
+
+    def take(self, caller: Caller, request_id: int, query: Ask) -> None:
+        """Take a query, to be confirmed with all others of this turn."""
+        if self.count >= self._limits.requests_pending_max:
+            problem = NotApplied("overloaded", f"{self.count} queries are waiting on this node already; try again later")
+            _answer_all([(caller, request_id, query)], problem)
+            return
+        if not self._gathered:
+            self._clock.callLater(0, self._read_gathered)
+        self._gathered.append((caller, request_id, query))
+        self.count += 1
+
+    def _read_gathered(self) -> None:
+        batch, self._gathered = self._gathered, []
+        self._number += 1
+        self._confirming.append((self._number, self._clock.seconds(), batch))
+        self._read(self._number)
+
+    def ready(self, through: int, index: int) -> None:
+        """Batches up to number `through` may be answered from a state that has applied `index`."""
+        while self._confirming and self._confirming[0][0] <= through:
+            _, since, batch = self._confirming.popleft()
+            self._confirmed.append((index, since, batch))
+
+    def applied(self, through: int) -> None:
+        """The state has applied `through`: answer what may be answered from it."""
+        while self._confirmed and self._confirmed[0][0] <= through:
+            _, _, batch = self._confirmed.popleft()
+            self.count -= len(batch)
+            for caller, request_id, query in batch:
+                caller.answer(request_id, self._run(query))
+            for caller in {waiting[0] for waiting in batch}:
+                caller.flush()
+
+    def lost(self, why: str) -> None:
+        """Nothing that is not confirmed will be. A query has no effect: it may be asked again."""
+        self._drop(self._confirming, float("inf"), NotApplied("leadership_lost", f"{why}; ask again"))
+
+    def expire(self, now: float) -> None:
+        """Answer what has waited longer than a request may. Called every now and then."""
+        problem = NotApplied("timeout", f"no majority answered within {self._timing.request_s:g} s")
+        self._drop(self._confirming, now - self._timing.request_s, problem)
+        self._drop(self._confirmed, now - self._timing.request_s, problem)
+
+    def _drop(self, batches: deque[tuple[int, float, list[Waiting]]], asked_before: float, problem: Outcome) -> None:
+        while batches and batches[0][1] < asked_before:
+            _, _, batch = batches.popleft()
+            self.count -= len(batch)
+            _answer_all(batch, problem)
+
+
+def _answer_all(waiting: list[Waiting], problem: Outcome) -> None:
+    answer = answer_of_problem(problem)
+    for caller, request_id, _ in waiting:
+        caller.answer(request_id, answer)
+    for caller in {entry[0] for entry in waiting}:
+        caller.flush()

@@ -1,0 +1,130 @@
+"""What a node tells of itself: plain fields, for `GET /v1/status`, the command line and the tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from txraft import __version__
+from txraft.core.roles import Leader
+from txraft.core.server import Server
+from txraft.node.view import Stage
+
+if TYPE_CHECKING:
+    from txraft.node.driver import Driver
+    from txraft.node.node import Node
+
+DISK_DEAD_AFTER = 10
+"""Election timeouts without an answer of the disk until the node calls itself dead."""
+
+__all__ = ["Vitals"]
+
+
+class Vitals:
+    """Status, readiness and soundness of a node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def ready(self) -> tuple[bool, str]:
+        """See `ClientGate.ready`."""
+        node, view = self._node, self._node.view
+        if view.stage is not Stage.RUNNING or node.driver is None:
+            return False, view.halted_because or view.stage.value
+        if view.leader is None:
+            return False, "no leader is known: an election is under way, or no majority is reachable"
+        if view.leader == node.server_id and not view.serving:
+            return False, "leads, but has not yet applied what came before its term"
+        behind = node.driver.applier.target - node.driver.applier.applied
+        if behind > node.config.limits.append_entries_max:
+            return False, f"replaying the log: {behind} entries left"
+        return True, "ok"
+
+    def alive(self) -> tuple[bool, str]:
+        """See `ClientGate.alive`."""
+        node = self._node
+        if node.view.stage is Stage.HALTED:
+            return False, f"halted: {node.view.halted_because}"
+        age = node.driver.durability.oldest_age_s() if node.driver is not None else 0.0
+        if age > DISK_DEAD_AFTER * node.config.timing.election_s:
+            return False, f"the disk has not answered for {age:.1f} s"
+        return True, "ok"
+
+    def status(self, *, digest: bool = False) -> dict[str, Any]:
+        """See `ClientGate.status`. Sizes in bytes, times in seconds."""
+        node, view, config = self._node, self._node.view, self._node.config
+        is_ready, why = self.ready()
+        status: dict[str, Any] = {
+            "name": config.name,
+            "version": __version__,
+            "cluster": config.cluster,
+            "cluster_id": node.identity.cluster_id,
+            "stage": view.stage.value,
+            "role": view.role,
+            "term": view.term,
+            "leader": view.leader,
+            "leader_client_address": _leader_address(node),
+            "ready": is_ready,
+            "reason": why,
+            "uptime_s": round(node.clock.seconds() - node.started_at, 3),
+            "opening_progress": round(node.opening_progress, 3),
+            "requests_waiting": node.proposals.count + node.queries.count + node.gate.forwarding.count,
+            **node.host.status(),
+        }
+        if node.driver is not None:
+            status |= _log_status(node, node.driver)
+        if digest:
+            status["digest"] = node.host.digest()
+        return status
+
+
+def _leader_address(node: Node) -> str:
+    leader = node.view.leader
+    if leader is None:
+        return ""
+    return node.config.advertise_client if leader == node.server_id else node.network.client_address(leader)
+
+
+def _log_status(node: Node, driver: Driver) -> dict[str, Any]:
+    server, applier, durability = driver.core.server, driver.applier, driver.durability
+    return {
+        "incarnation": node.identity.incarnation,
+        "last_index": server.log.last_index,
+        "last_term": server.log.last_term,
+        "durable_index": server.log.durable_index,
+        "commit_index": server.commit_index,
+        "applied_index": applier.applied,
+        "replay_progress": round(applier.applied / max(applier.target, 1), 4),
+        "members": _members(node, server),
+        "loop_lag_s": round(driver.timers.lag_s, 6),
+        "loop_lag_max_s": round(driver.timers.lag_max_s, 6),
+        "disk": {
+            "oldest_job_s": round(durability.oldest_age_s(), 6),
+            "writes": durability.writes,
+            "write_s": round(durability.write_s, 6),
+            "write_max_s": round(durability.write_max_s, 6),
+            **(node.storage.usage() if node.storage is not None else {}),
+        },
+    }
+
+
+def _members(node: Node, server: Server) -> dict[str, Any]:
+    configuration, connected = server.configuration, node.network.connected()
+    members: dict[str, dict[str, Any]] = {
+        name: {
+            "address": address,
+            "voter": name in configuration.voters,
+            "connected": name == server.id or bool(connected.get(name, False)),
+        }
+        for name, address in configuration.members.items()
+    }
+    if isinstance(server.role, Leader):
+        now = node.clock.seconds()
+        for name, progress in server.role.progress.items():
+            members[name] |= {
+                "match_index": progress.match_index,
+                "next_index": progress.next_index,
+                "state": progress.state.value,
+                "in_flight": progress.in_flight,
+                "last_heard_s": round(now - progress.last_heard, 3),
+            }
+    return members

@@ -1,0 +1,165 @@
+"""State machines declared as classes: methods marked `@command` and `@query`, checked and described from their type hints."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, ClassVar, TypeVar, get_type_hints
+
+import msgspec
+from msgspec.structs import asdict
+from zope.interface import implementer
+
+from txraft.limits import NAME_LENGTH_MAX
+from txraft.statemachine.context import Context
+from txraft.statemachine.interfaces import IStateMachine
+from txraft.statemachine.operations import Declaration, Operation
+
+__all__ = ["StateMachine", "command", "query"]
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+_MARK = "__txraft_operation__"
+_POSSIBLE = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def command(method: Method) -> Method:
+    """Mark a method as a command: it goes through the log, may change the state, and takes `ctx` before its parameters."""
+    return _marked(method, "command")
+
+
+def query(method: Method) -> Method:
+    """Mark a method as a query: it runs on one server, outside the log, and changes nothing."""
+    return _marked(method, "query")
+
+
+def _marked(method: Method, kind: str) -> Method:
+    if not isinstance(method, FunctionType):
+        raise TypeError(f"@{kind} marks a plain method, not {method!r}; write it without parentheses and under no other decorator")
+    setattr(method, _MARK, kind)
+    return method
+
+
+@implementer(IStateMachine)
+class StateMachine:
+    """Inherit from it, and mark methods with `@command` and `@query`; define `snapshot` and `restore`.
+
+    Mistakes in a declaration raise `TypeError` when the class is created, naming class, method and parameter.
+    """
+
+    version: ClassVar[int] = 1
+    """Raise it when the same commands would lead to another state or another result than before."""
+
+    _declared: ClassVar[Declaration] = Declaration("", {}, {})
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._declared = _declaration_of(cls)
+
+    def declaration(self) -> Declaration:
+        """See `IStateMachine`."""
+        hidden = sorted({*self._declared.commands, *self._declared.queries} & vars(self).keys()) if hasattr(self, "__dict__") else []
+        if hidden:
+            raise TypeError(f"{type(self).__name__}: the attribute {hidden[0]!r} hides the command or query of that name")
+        return self._declared
+
+    def apply_command(self, ctx: Context, name: str, arguments: msgspec.Struct) -> Any:
+        """See `IStateMachine`."""
+        return getattr(self, name)(ctx, **asdict(arguments))
+
+    def run_query(self, name: str, arguments: msgspec.Struct) -> Any:
+        """See `IStateMachine`."""
+        return getattr(self, name)(**asdict(arguments))
+
+    def snapshot(self) -> Any:
+        """The whole state as plain data; it is encoded at once, so it may be the live state itself."""
+        raise NotImplementedError(f"{type(self).__name__} does not define snapshot()")
+
+    def restore(self, state: Any) -> None:
+        """Become the state that `snapshot` gave. Called on a fresh machine; tuples come back as lists."""
+        raise NotImplementedError(f"{type(self).__name__} does not define restore(state)")
+
+    def deadline(self) -> float | None:
+        """When `expire` is next to be called, in seconds of log time as in `ctx.time`; None for never. It may depend on the state only."""
+        return None
+
+    def expire(self, ctx: Context) -> None:
+        """Do all that is due at `ctx.time`; called once log time has reached `deadline()`, before the command that showed it."""
+
+
+RESERVED = frozenset(name for name in vars(StateMachine) if not name.startswith("_"))
+
+
+def _declaration_of(cls: type[StateMachine]) -> Declaration:
+    found: dict[str, dict[str, Operation]] = {"command": {}, "query": {}}
+    for name in sorted(dir(cls)):
+        method = getattr(cls, name)
+        kind = getattr(method, _MARK, None) or next((kind for base in cls.__mro__ if (kind := _mark_in(base, name))), None)
+        if kind is not None:
+            found[kind][name] = _operation_of(f"{cls.__qualname__}.{name}", name, method, kind)
+    if cls.deadline is not StateMachine.deadline and cls.expire is StateMachine.expire:
+        raise TypeError(f"{cls.__qualname__}: deadline() without expire(ctx): nothing would happen at the deadline")
+    return Declaration(inspect.cleandoc(cls.__doc__ or ""), found["command"], found["query"])
+
+
+def _mark_in(base: type, name: str) -> str | None:
+    """The mark of a method of that name in one class: overriding a command without a decorator leaves it a command."""
+    return getattr(vars(base).get(name), _MARK, None)
+
+
+def _operation_of(place: str, name: str, method: Any, kind: str) -> Operation:
+    if not isinstance(method, FunctionType):
+        raise TypeError(f"{place}: a {kind} is a plain method, not {method!r}")
+    if name.startswith("_") or name in RESERVED:
+        raise TypeError(f"{place}: a {kind} cannot have this name: names with _ in front are private, {', '.join(sorted(RESERVED))} are taken")
+    if not name.isascii() or len(name) > NAME_LENGTH_MAX:
+        raise TypeError(f"{place}: a {kind}'s name is ASCII and at most {NAME_LENGTH_MAX} characters long")
+    if inspect.iscoroutinefunction(method) or inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+        raise TypeError(f"{place}: a {kind} returns its result at once; it cannot be async or yield")
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    if kind == "command":
+        if not parameters or parameters[0].name != "ctx" or parameters[0].kind not in _POSSIBLE[:1]:
+            raise TypeError(f"{place}: the first parameter of a command after self is ctx")
+        parameters = parameters[1:]
+    elif any(parameter.name == "ctx" for parameter in parameters):
+        raise TypeError(f"{place}: a query has no ctx: it runs outside the log")
+    fields = [_field_of(f"{place}: parameter {parameter.name!r}", parameter, method) for parameter in parameters]
+    try:
+        arguments = msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True, omit_defaults=True)
+        return Operation(name, arguments, inspect.cleandoc(method.__doc__ or ""), _returned_by(method))
+    except TypeError as error:
+        raise TypeError(f"{place.rpartition('.')[0]}.{error}") from None
+
+
+def _field_of(place: str, parameter: inspect.Parameter, method: FunctionType) -> tuple[str, Any] | tuple[str, Any, Any]:
+    name, default = parameter.name, parameter.default
+    if parameter.kind not in _POSSIBLE:
+        raise TypeError(f"{place}: {parameter} has no name that a caller could give: no *, ** and / here")
+    if parameter.annotation is parameter.empty:
+        raise TypeError(f"{place} has no type hint: arguments are checked against it before they reach the log")
+    if name.startswith("_"):
+        raise TypeError(f"{place}: a parameter's name cannot begin with _")
+    kind = _resolved(place, parameter.annotation, method)
+    if default is parameter.empty:
+        return name, kind
+    try:
+        msgspec.convert(msgspec.to_builtins(default), kind)
+        msgspec.defstruct("Default", [(name, kind, default)])
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{place}: its default {default!r} is not possible: {error}") from None
+    return name, kind, default
+
+
+def _resolved(place: str, annotation: Any, method: FunctionType) -> Any:
+    """A type hint as an object: with `from __future__ import annotations` it is text. `ctx` is never asked for, so its hint may be missing."""
+    holder = type("Holder", (), {"__annotations__": {"hint": annotation}})
+    try:
+        return get_type_hints(holder, method.__globals__, include_extras=True)["hint"]
+    except Exception as error:
+        raise TypeError(f"{place}: its type hint {annotation!r} cannot be read: {error}") from None
+
+
+def _returned_by(method: FunctionType) -> Any:
+    annotation = inspect.signature(method).return_annotation
+    return Any if annotation is inspect.Signature.empty else _resolved(f"{method.__qualname__}: the result", annotation, method)

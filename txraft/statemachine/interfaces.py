@@ -1,0 +1,60 @@
+"""What the host asks of a state machine, and what a plug-in offers. Most authors inherit from `StateMachine`, which provides the first."""
+
+from __future__ import annotations
+
+from zope.interface import Attribute, Interface
+
+__all__ = ["IStateMachine", "IStateMachinePlugin"]
+
+
+class IStateMachine(Interface):
+    """A deterministic state machine. All calls come from one thread, one at a time, and must return soon.
+
+    The same commands in the same order must lead to the same state and the same results on every server: no clock, no I/O, no
+    randomness but `ctx`'s, no iteration over sets.
+    """
+
+    version = Attribute("int: raised when the same commands would lead to another state or another result than before.")
+
+    def declaration():
+        """A `Declaration`: all commands and queries. Asked once, of a fresh machine."""
+
+    def apply_command(ctx, name, arguments):
+        """Run the command `name`; `arguments` is an instance of its `Operation.arguments`.
+
+        Returns:
+            Plain data. It is encoded before anything else happens.
+
+        Raises:
+            Refused: a result like any other, the same on every server; the state must not have changed.
+            MemoryError, OSError, RecursionError: may differ from server to server, so this server halts without counting the
+                command as applied.
+            Exception: a bug. The caller is told `machine_error`, and the machine is shown as degraded.
+        """
+
+    def run_query(name, arguments):
+        """Answer the query `name` from the state, without changing it. `Refused` as in commands."""
+
+    def snapshot():
+        """The whole state as plain data. It is encoded before the next command runs, so it may be the live state itself."""
+
+    def restore(state):
+        """Become the state that `snapshot` gave; called once, on a fresh machine. Tuples come back as lists."""
+
+    def deadline():
+        """The log time, in seconds as in `ctx.time`, at which this machine next wants to run; None for never.
+
+        It may depend on the state only. Asked after each command and each `expire`, so it must be cheap.
+        """
+
+    def expire(ctx):
+        """Log time has reached `deadline()`: do all that is due at `ctx.time`. Called again while the deadline is still past."""
+
+
+class IStateMachinePlugin(Interface):
+    """A kind of state machine that can be hosted by name. Provide `twisted.plugin.IPlugin` as well: see `StateMachinePlugin`."""
+
+    name = Attribute("str: what a configuration calls it.")
+
+    def load():
+        """A callable without arguments that makes an empty `IStateMachine`. Import the machine here, not before."""

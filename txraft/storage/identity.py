@@ -1,0 +1,148 @@
+"""Whose directory this is, and who has it open.
+
+A directory belongs to one server of one cluster for ever: with the log of another server a vote or an answer would be worth nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from attrs import define, evolve, frozen
+
+from txraft.errors import DataDirectoryInUse, ForeignDirectory, StorageError
+from txraft.limits import INDEX_MAX
+from txraft.storage.files import open_private, replace_durably, write_at
+from txraft.storage.layout import FORMAT_VERSION, Layout
+from txraft.storage.records import seal, unseal
+from txraft.storage.segment import Origin
+
+__all__ = ["Claim", "DirectoryIdentity", "DirectoryLock"]
+
+_MAGIC = b"txraftI%d" % FORMAT_VERSION
+_FILE_BYTES_MAX = 4096
+_MARK_BYTES = 16
+
+
+@frozen
+class DirectoryIdentity:
+    """Which server of which cluster lives in a directory.
+
+    Attributes:
+        cluster_id: the cluster.
+        server_id: the server.
+        incarnation: how many times the directory has been opened.
+    """
+
+    cluster_id: str
+    server_id: str
+    incarnation: int
+
+
+class _Stored(msgspec.Struct, frozen=True, array_like=True):
+    """The content of the identity file."""
+
+    cluster_id: str
+    server_id: str
+    incarnation: Annotated[int, msgspec.Meta(ge=0, le=INDEX_MAX)]
+    mark: Annotated[bytes, msgspec.Meta(min_length=_MARK_BYTES, max_length=_MARK_BYTES)]
+
+
+@define
+class DirectoryLock:
+    """A lock on the directory that ends with the process, however it ends."""
+
+    _fd: int
+
+    @classmethod
+    def take(cls, path: Path) -> DirectoryLock:
+        """Lock the directory.
+
+        Raises:
+            DataDirectoryInUse: somebody has it, maybe within this process.
+        """
+        fd = open_private(path, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(fd, 0)
+            write_at(fd, b"%d\n" % os.getpid(), 0)
+        except BlockingIOError:
+            pid = os.pread(fd, 20, 0).strip()
+            os.close(fd)
+            holder = f"process {int(pid)}" if pid.isdigit() else "another process"
+            raise DataDirectoryInUse(f"{path.parent} is in use by {holder}; stop it first, or name another data directory") from None
+        except BaseException:
+            os.close(fd)
+            raise
+        return cls(fd)
+
+    def release(self) -> None:
+        """Let others have it."""
+        os.close(self._fd)
+
+
+@define
+class Claim:
+    """The identity file as read or first written.
+
+    An incarnation of 0 means that the directory was claimed but never opened to the end: its log may not have been begun. From 1 on term,
+    vote and log must be there.
+    """
+
+    layout: Layout
+    identity: DirectoryIdentity
+    origin: Origin
+
+    @classmethod
+    def stake(cls, layout: Layout, cluster_id: str, server_id: str) -> Claim:
+        """Read the identity, or claim a directory that has none.
+
+        Raises:
+            ForeignDirectory: it is another server's, or another cluster's.
+            StorageError: it cannot be read, or is missing where a server has run.
+        """
+        try:
+            with layout.identity.open("rb") as file:
+                stored = _decode(file.read(_FILE_BYTES_MAX))
+        except FileNotFoundError:
+            if layout.segments() or any(path.exists() for path in layout.metadata):
+                raise StorageError(
+                    f"{layout.identity} is missing, but there are a log or votes of some server; put it back from a copy, "
+                    "or name an empty data directory"
+                ) from None
+            stored = _Stored(cluster_id, server_id, 0, os.urandom(_MARK_BYTES))
+            _write(layout, stored)
+        if stored is None:
+            raise StorageError(
+                f"{layout.identity} is damaged or was written by another version of txraft; put it back from a copy, "
+                "or remove this server and add it again as a new one with an empty data directory"
+            )
+        if (stored.cluster_id, stored.server_id) != (cluster_id, server_id):
+            raise ForeignDirectory(
+                f"{layout.root} holds server {stored.server_id!r} of cluster {stored.cluster_id!r}, but server {server_id!r} of cluster "
+                f"{cluster_id!r} was to use it; check the name, the bootstrap members and the data directory in the configuration"
+            )
+        identity = DirectoryIdentity(stored.cluster_id, stored.server_id, stored.incarnation)
+        return cls(layout, identity, Origin(stored.mark))
+
+    def next_incarnation(self) -> DirectoryIdentity:
+        """Count one more opening, durably."""
+        self.identity = evolve(self.identity, incarnation=self.identity.incarnation + 1)
+        identity = self.identity
+        _write(self.layout, _Stored(identity.cluster_id, identity.server_id, identity.incarnation, self.origin.mark))
+        return identity
+
+
+def _decode(sealed: bytes) -> _Stored | None:
+    content = unseal(_MAGIC, sealed)
+    try:
+        return None if content is None else msgspec.msgpack.decode(content, type=_Stored)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _write(layout: Layout, stored: _Stored) -> None:
+    replace_durably(layout.identity, seal(_MAGIC, msgspec.msgpack.encode(stored)))

@@ -1,0 +1,104 @@
+"""The data directory of one server, drawn. Everything that names a file in it is here.
+
+```
+<root>/                             0700, one server of one cluster
+    lock                            flock by the process that has it open; its pid as text
+    identity                        cluster id, server id, incarnation, mark
+    metadata-0, metadata-1          term and vote, written in turn
+    log/                            0700
+        00000000000000000001.segment    named by the sequence number of its first record
+        00000000000000004711.segment
+        new                         a segment in the making: worthless until it has its name
+    identity.new                    likewise
+```
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from attrs import frozen
+
+from txraft.errors import StorageError
+from txraft.storage.files import DIRECTORY_MODE, make_directory
+
+__all__ = ["FORMAT_VERSION", "Layout"]
+
+FORMAT_VERSION = 1
+"""The version of everything in the directory; it stands in the magic of each file."""
+
+_DIGITS = 20
+_SUFFIX = ".segment"
+
+
+@frozen
+class Layout:
+    """Where things are below `root`."""
+
+    root: Path
+
+    @property
+    def lock(self) -> Path:
+        """The file that is locked."""
+        return self.root / "lock"
+
+    @property
+    def identity(self) -> Path:
+        """Whose directory it is."""
+        return self.root / "identity"
+
+    @property
+    def metadata(self) -> tuple[Path, Path]:
+        """Term and vote, twice."""
+        return self.root / "metadata-0", self.root / "metadata-1"
+
+    @property
+    def log(self) -> Path:
+        """The directory of segments."""
+        return self.root / "log"
+
+    @property
+    def new_segment(self) -> Path:
+        """A segment before it is durable and gets its name."""
+        return self.log / "new"
+
+    def segment(self, first_sequence: int) -> Path:
+        """The segment whose first record has this sequence number."""
+        return self.log / f"{first_sequence:0{_DIGITS}d}{_SUFFIX}"
+
+    def segments(self) -> list[tuple[int, Path]]:
+        """All segments with the sequence number in their name, oldest first.
+
+        Raises:
+            StorageError: a file has the suffix of a segment but no number: somebody renamed it.
+        """
+        found = []
+        for path in self.log.glob(f"*{_SUFFIX}") if self.log.is_dir() else ():
+            digits = path.name.removesuffix(_SUFFIX)
+            if len(digits) != _DIGITS or not (digits.isascii() and digits.isdigit()):
+                raise StorageError(f"{path}: not the name of a segment; give it its number back, or move it out of the directory")
+            found.append((int(digits), path))
+        return sorted(found)
+
+    def prepare(self) -> None:
+        """Make the directories, private to their owner.
+
+        A directory that exists is made private only if it is empty or already ours: nobody wants /var/lib at 0700.
+
+        Raises:
+            StorageError: it holds other things and others can enter it.
+            OSError: it cannot be made.
+        """
+        if not self.root.is_dir():
+            make_directory(self.root)
+        elif stat.S_IMODE(self.root.stat().st_mode) & 0o077:
+            others = {path.name for path in self.root.iterdir()} - {"lost+found"}
+            if others and not others & {"identity", "log"}:
+                raise StorageError(
+                    f"{self.root} is not empty, is no data directory of txraft and is open to other users; "
+                    "name a directory that is empty or does not exist"
+                )
+            self.root.chmod(DIRECTORY_MODE)
+        if not self.log.is_dir():
+            make_directory(self.log)

@@ -1,0 +1,150 @@
+"""Term and vote on disk: one record in two files that are written in turn.
+
+The file that is not the newest is overwritten and made durable first; whatever a crash does to it, the other still holds what was
+durable before. Then the same goes into the other file too, without waiting: should a disk lose one of the two later, the older vote does
+not come back in its place (two votes in one term).
+
+With term and vote stands how far the log was durable then. A log that does not reach that far has lost what was durable.
+
+Source: Figure 3.1, persistent state; §3.8.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import msgspec
+from attrs import define, field
+
+from txraft.core.effects import Metadata
+from txraft.core.ids import ServerId, Term
+from txraft.errors import Halted, StorageError
+from txraft.limits import INDEX_MAX
+from txraft.storage.files import open_private, sync_directory, write_at
+from txraft.storage.layout import FORMAT_VERSION, Layout
+from txraft.storage.records import seal, unseal
+
+__all__ = ["MetadataFiles"]
+
+_MAGIC = b"txraftM%d" % FORMAT_VERSION
+_FILE_BYTES = 1024
+_Number = Annotated[int, msgspec.Meta(ge=0, le=INDEX_MAX)]
+
+
+class _Stored(msgspec.Struct, frozen=True, array_like=True):
+    """The content of a metadata file."""
+
+    version: _Number
+    term: _Number
+    voted_for: str | None
+    durable_upto: _Number
+
+
+@define
+class MetadataFiles:
+    """Both files.
+
+    Attributes:
+        current: what is durable; None before the first write.
+        durable_upto: the last record of the log that was durable when it was written.
+    """
+
+    layout: Layout
+    seed: int
+    current: Metadata | None = None
+    durable_upto: int = 0
+    _version: int = 0
+    _newest: int = 1
+    _content: bytes = b""
+    _fds: list[int] = field(factory=list)
+
+    @classmethod
+    def read(cls, layout: Layout, seed: int, *, required: bool) -> MetadataFiles:
+        """Find out what the files hold; nothing is changed.
+
+        With `required`, a server has run here, so that there must be something.
+
+        Raises:
+            StorageError: it is required and neither file holds it.
+        """
+        files = cls(layout, seed)
+        found = [_read(path, seed) for path in layout.metadata]
+        for number, stored in enumerate(found):
+            if stored is not None and stored.version > files._version:
+                files.current = Metadata(Term(stored.term), ServerId(stored.voted_for) if stored.voted_for is not None else None)
+                files.durable_upto, files._version, files._newest = stored.durable_upto, stored.version, number
+                files._content = files._seal(stored)
+        if files.current is None and required:
+            raise StorageError(
+                f"{layout.metadata[0]} and {layout.metadata[1].name}: neither holds a readable term and vote, so this server could vote "
+                "twice in a term. Restore its directory from a copy, or remove this server and add it again as a new one"
+            )
+        return files
+
+    def write(self, metadata: Metadata, durable_upto: int) -> None:
+        """Make term and vote durable: one write and one fdatasync, and a write to the other file that nobody waits for.
+
+        Raises:
+            Halted: they do not fit.
+            OSError: they may or may not be on disk.
+        """
+        if not self._fds:
+            self._open()
+        stored = _Stored(self._version + 1, metadata.term, metadata.voted_for, durable_upto)
+        content = self._seal(stored)
+        oldest = 1 - self._newest
+        write_at(self._fds[oldest], content, 0)
+        os.fdatasync(self._fds[oldest])
+        self.current, self.durable_upto = metadata, durable_upto
+        self._version, self._newest = stored.version, oldest
+        write_at(self._fds[1 - oldest], content, 0)
+
+    @property
+    def term(self) -> Term:
+        """The current term; 0 before the first write."""
+        return self.current.term if self.current is not None else Term(0)
+
+    def note_durable(self, durable_upto: int) -> None:
+        """Write the same term and vote again, and that the log is durable up to this record."""
+        if self.current is not None and durable_upto != self.durable_upto:
+            self.write(self.current, durable_upto)
+
+    def _open(self) -> None:
+        """Open the files for writing.
+
+        What was read from the newest may have been in the kernel's memory only, and of the other file nothing is known. So the newest is
+        written once more, and durable, before the other one is touched.
+        """
+        self._fds = [open_private(path, os.O_RDWR | os.O_CREAT) for path in self.layout.metadata]
+        sync_directory(self.layout.root)
+        if self._content:
+            write_at(self._fds[self._newest], self._content, 0)
+            os.fdatasync(self._fds[self._newest])
+
+    def _seal(self, stored: _Stored) -> bytes:
+        content = seal(_MAGIC, msgspec.msgpack.encode(stored), self.seed).ljust(_FILE_BYTES, b"\0")
+        if len(content) > _FILE_BYTES or not 0 <= stored.term <= INDEX_MAX:
+            raise Halted(f"term {stored.term} and vote for {stored.voted_for!r} do not fit the disk format")
+        return content
+
+    def close(self) -> None:
+        """Close both files."""
+        while self._fds:
+            os.close(self._fds.pop())
+
+
+def _read(path: os.PathLike[str], seed: int) -> _Stored | None:
+    """What one file holds; None if it is not there or not whole."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        content = unseal(_MAGIC, os.pread(fd, _FILE_BYTES, 0), seed)
+    finally:
+        os.close(fd)
+    try:
+        return None if content is None else msgspec.msgpack.decode(content, type=_Stored)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,170 @@
+"""Reading the log back at start-up: what is whole, what is the torn end of a write that a crash interrupted, and what is damage.
+
+Everything is read and judged before anything is changed. The rule: a write that never became durable may be missing or torn, and is cut
+off; a record that *was* durable must be readable, or this server refuses to run, because it may have answered for it. A record is known to
+have been durable
+
+* if a later record says so in its `durable_upto` (whether or not that record's own body is whole),
+* if a later segment exists (a segment is only begun when all before it is durable),
+* if term and vote were written after it (they note how far the log was durable).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+
+from attrs import define, field
+
+from txraft.errors import DamagedLog, StorageError
+from txraft.storage.files import open_private, preallocate, read_at, sync_directory, write_at
+from txraft.storage.layout import Layout
+from txraft.storage.log_files import LogFiles
+from txraft.storage.positions import Mark, Positions
+from txraft.storage.records import Rest, decode_body, inspect_rest, scan
+from txraft.storage.replay import Replay
+from txraft.storage.segment import SEGMENT_HEADER_BYTES, OpenSegment, Origin, Segment
+
+__all__ = ["Recovery"]
+
+_PROGRESS_BYTES = 1024 * 1024
+_COPY_BYTES = 1024 * 1024
+
+
+@define
+class Recovery:
+    """One pass over the log of a directory: `read()`, which changes nothing, then `repair()`.
+
+    Attributes:
+        durable_upto: the last record known to have been durable; at first what is noted with term and vote.
+        torn_tail: one sentence on what `repair` cuts off, if anything.
+    """
+
+    layout: Layout
+    origin: Origin
+    replay: Replay
+    durable_upto: int
+    progress: Callable[[float], None]
+    positions: Positions = field(factory=Positions)
+    segments: list[Segment] = field(factory=list)
+    last_sequence: int = 0
+    torn_tail: str | None = None
+    _uncertain: deque[tuple[int, int]] = field(factory=deque)
+    _bytes_total: int = 0
+    _bytes_before: int = 0
+
+    def read(self) -> None:
+        """Read all segments and decide what is to be done.
+
+        Raises:
+            DamagedLog: something that was durable is unreadable.
+            StorageError: a segment is missing, renamed, or from elsewhere.
+        """
+        files = self.layout.segments()
+        self._bytes_total = sum(path.stat().st_size for _, path in files)
+        for number, (first_sequence, path) in enumerate(files, 1):
+            fd = open_private(path, os.O_RDONLY)
+            try:
+                segment = Segment.from_file(path, fd, self.origin)
+                self._require_place(segment, first_sequence)
+                size = os.fstat(fd).st_size
+                self._read_records(segment, fd, size)
+                rest = inspect_rest(fd, segment.end, size, self.last_sequence + 1, self.origin.seed)
+            finally:
+                os.close(fd)
+            self._judge(segment, rest, size, newest=number == len(files))
+            self._bytes_before += size
+        self.progress(1.0)
+
+    def _require_place(self, segment: Segment, named: int) -> None:
+        """A segment must be what its name says, and continue where the one before it ended."""
+        due = self.last_sequence + 1
+        if segment.first_sequence != named:
+            right = self.layout.segment(segment.first_sequence).name
+            raise StorageError(f"{segment.path}: the segment was renamed; its name should be {right}")
+        if segment.first_sequence > due:
+            before = f"{self.segments[-1].path.name} and {segment.path.name}" if self.segments else f"the beginning and {segment.path.name}"
+            raise StorageError(
+                f"{self.layout.log}: records {due} to {segment.first_sequence - 1} are missing between {before}: a segment file was "
+                "removed. Put it back, or remove this server and add it again as a new one"
+            )
+        if segment.first_sequence < due or segment.next_index != self.replay.last_index + 1:
+            raise StorageError(
+                f"{segment.path}: it begins with record {segment.first_sequence} and entry {segment.next_index}, but record {due} "
+                f"and entry {self.replay.last_index + 1} are due: the files of this log do not belong together. "
+                "Restore the directory from one copy"
+            )
+        self.durable_upto = max(self.durable_upto, segment.first_sequence - 1)
+
+    def _read_records(self, segment: Segment, fd: int, size: int) -> None:
+        self._uncertain.clear()
+        reported = 0
+        for record in scan(fd, SEGMENT_HEADER_BYTES, size, self.last_sequence + 1, self.origin.seed):
+            run = decode_body(record.body)
+            before = self.replay.last_index
+            wrong = "its content makes no sense" if run is None else self.replay.take(run)
+            if wrong or run is None:
+                raise DamagedLog(str(segment.path), record.offset, record.end, f"record {record.header.sequence}: {wrong}")
+            sequence = self.last_sequence = record.header.sequence
+            self.positions.note(Mark(run[0], segment, record.offset, sequence), replaces=run[0] <= before)
+            segment.end = record.end
+            self.durable_upto = max(self.durable_upto, record.header.durable_upto)
+            self._uncertain.append((sequence, record.offset))
+            while self._uncertain and self._uncertain[0][0] <= self.durable_upto:
+                self._uncertain.popleft()
+            if record.end - reported >= _PROGRESS_BYTES:
+                reported = record.end
+                self.progress(min(1.0, (self._bytes_before + record.end) / self._bytes_total))
+        self.segments.append(segment)
+
+    def _judge(self, segment: Segment, rest: Rest, size: int, *, newest: bool) -> None:
+        """Decide what it means that no record follows, or an unreadable one."""
+        path, due = str(segment.path), self.last_sequence + 1
+        if rest.proof is not None:
+            raise DamagedLog(path, segment.end, rest.proof, f"record {due} is unreadable, but a later record knows it was durable")
+        if not newest and rest.data_end > segment.end:
+            raise DamagedLog(path, segment.end, rest.data_end, f"record {due} is unreadable, but a later segment follows")
+        if newest and self.durable_upto >= due:
+            end = rest.data_end if rest.data_end > segment.end else size
+            why = f"records {due} to {self.durable_upto} are gone, but were durable when term and vote were last written; "
+            raise DamagedLog(path, segment.end, end, why + "if a later segment file was removed, put it back")
+        if rest.data_end > segment.end:
+            self.torn_tail = (
+                f"{path}: cut {rest.data_end - segment.end} bytes at offset {segment.end}, where a crash interrupted a write "
+                f"(record {due}); the log ends with entry {self.replay.last_index}"
+            )
+
+    def repair(self, segment_bytes: int) -> LogFiles:
+        """Cut the torn tail, make durable what was read, and open the log for appending. Interrupted and repeated it does the same.
+
+        The end of the log may have been read from the kernel's memory and never have reached the disk: the process before this one may
+        have been killed before its fsync, or stopped because of a failed one, after which the kernel takes the bytes for written. So
+        what is not known to be durable is written once more, and then made durable.
+        """
+        newest = self.segments[-1]
+        fd = open_private(newest.path, os.O_RDWR)
+        try:
+            if self.torn_tail is not None:
+                # Bytes behind the cut may look like records that are due one day: none of them may be left.
+                os.ftruncate(fd, newest.end)
+                preallocate(fd, segment_bytes)
+            offset = self._uncertain[0][1] if self._uncertain else newest.end
+            while offset < newest.end:
+                content = read_at(fd, min(_COPY_BYTES, newest.end - offset), offset)
+                write_at(fd, content, offset)
+                offset += len(content)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        sync_directory(self.layout.log)
+        return LogFiles(
+            self.layout,
+            self.origin,
+            segment_bytes,
+            self.segments,
+            self.positions,
+            self.replay.last_index,
+            self.last_sequence,
+            OpenSegment.open(newest, segment_bytes),
+        )

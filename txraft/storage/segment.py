@@ -1,0 +1,143 @@
+"""One segment file: a header, records behind one another, zeros up to its preallocated size.
+
+A segment gets its name only when it is durable with its first records in it. So a segment that has a name has a good header, and its
+mere presence proves that every record before it is durable.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from zlib import crc32
+
+from attrs import define, field
+
+from txraft.errors import DamagedLog, StorageError
+from txraft.storage.files import open_private, preallocate, read_at, sync_directory, write_at
+from txraft.storage.layout import FORMAT_VERSION, Layout
+
+__all__ = ["SEGMENT_HEADER_BYTES", "Origin", "Segment"]
+
+_MAGIC = b"txraftL%d" % FORMAT_VERSION
+_HEADER = struct.Struct(">8s16sQQ")
+_CRC = struct.Struct(">I")
+SEGMENT_HEADER_BYTES = 64
+
+_ZEROS = bytes(256 * 1024)
+
+
+@define
+class Origin:
+    """Which directory files belong to.
+
+    Attributes:
+        mark: 16 random bytes drawn when the directory was first claimed.
+        seed: where the checksums of this directory start.
+    """
+
+    mark: bytes
+    seed: int = field(init=False)
+
+    @seed.default
+    def _seed_of_mark(self) -> int:
+        return crc32(self.mark)
+
+
+@define
+class Segment:
+    """A segment as known in memory.
+
+    Attributes:
+        path: the file.
+        first_sequence: number of its first record.
+        next_index: index behind the last entry of the log when the segment was begun.
+        end: where the next record goes.
+    """
+
+    path: Path
+    first_sequence: int
+    next_index: int
+    end: int = SEGMENT_HEADER_BYTES
+
+    @classmethod
+    def create(cls, layout: Layout, origin: Origin, *, first_sequence: int, next_index: int, records: bytes, size: int) -> Segment:
+        """Make a segment durable together with its first records; a crash leaves it whole or not there at all."""
+        header = _HEADER.pack(_MAGIC, origin.mark, first_sequence, next_index)
+        header += _CRC.pack(crc32(header, origin.seed))
+        content = header.ljust(SEGMENT_HEADER_BYTES, b"\0") + records
+        fd = open_private(layout.new_segment, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            preallocate(fd, size)
+            write_at(fd, content, 0)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        path = layout.segment(first_sequence)
+        layout.new_segment.rename(path)
+        sync_directory(layout.log)
+        return cls(path, first_sequence, next_index, len(content))
+
+    @classmethod
+    def from_file(cls, path: Path, fd: int, origin: Origin) -> Segment:
+        """Read the header.
+
+        Raises:
+            DamagedLog: it is unreadable.
+            StorageError: the file is from another directory, or of another version of the format.
+        """
+        raw = read_at(fd, SEGMENT_HEADER_BYTES, 0)
+        if len(raw) == SEGMENT_HEADER_BYTES:
+            magic, mark, first_sequence, next_index = _HEADER.unpack_from(raw)
+            if magic == _MAGIC and _is_whole(raw, origin.seed):
+                return cls(path, first_sequence, next_index)
+            if magic == _MAGIC and _is_whole(raw, crc32(mark)):
+                raise StorageError(f"{path}: the segment is from another data directory; put the one back that belongs here")
+            if magic[:-1] == _MAGIC[:-1] and magic != _MAGIC:
+                raise StorageError(f"{path}: its format is of version {magic[-1:]!r}, which this version of txraft cannot read")
+        raise DamagedLog(str(path), 0, SEGMENT_HEADER_BYTES, "the header of the segment is unreadable")
+
+
+def _is_whole(raw: bytes, seed: int) -> bool:
+    return bool(crc32(raw[: _HEADER.size], seed) == _CRC.unpack_from(raw, _HEADER.size)[0])
+
+
+@define
+class OpenSegment:
+    """The newest segment, open for appending.
+
+    Attributes:
+        segment: which one.
+        fd: its file.
+        size: how much of it is preallocated.
+    """
+
+    segment: Segment
+    fd: int
+    size: int
+    _zeroed_upto: int = 0
+
+    @classmethod
+    def open(cls, segment: Segment, size: int) -> OpenSegment:
+        """Open it; nothing is changed."""
+        return cls(segment, open_private(segment.path, os.O_RDWR), size)
+
+    def append(self, records: bytes) -> None:
+        """Write records behind the last one and wait until they are durable: one write, one fdatasync.
+
+        The first write into preallocated blocks makes the file system note that they are in use now, which doubles the price of an
+        fdatasync. So zeros are written ahead, 256 KiB at a time, together with the records that first get there.
+        """
+        offset, end = self.segment.end, self.segment.end + len(records)
+        ahead = 0
+        if end > self._zeroed_upto:
+            ahead = max(0, min(len(_ZEROS), self.size - end))
+            records += _ZEROS[:ahead]
+        write_at(self.fd, records, offset)
+        os.fdatasync(self.fd)
+        self._zeroed_upto = max(self._zeroed_upto, end + ahead)
+        self.segment.end = end
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.fd)
