@@ -78,12 +78,15 @@ class Witness:
     disks: Mapping[ServerId, SimulatedDisk]
     history: ClusterHistory = field(factory=ClusterHistory)
     committed: Index = Index(0)
+    steps: int = 0
     marks: Counter[str] = field(factory=Counter)
-    _committed_term: Term | None = None
+    _committed_term: Term | None = Term(0)
+    _votes_told: set[tuple[ServerId, Term]] = field(factory=set)
     _stored: dict[tuple[int, int], tuple[Entry, int | None]] = field(factory=dict)
 
     def stepped(self, before: Remembered, server: Server, effects: list[Effect], servers: Iterable[Server]) -> None:
         """A step of `server` has ended."""
+        self.steps += 1
         check_state(server)
         check_step(before, server)
         self.history.check(servers)
@@ -122,28 +125,35 @@ class Witness:
 
         Source: §3.8; Figure 3.1, "Updated on stable storage before responding to RPCs".
         """
-        disk, stored = self.disks[server], self.disks[server].metadata
-        where = f"{server} says {message} to {to}, and its disk holds {stored}, {len(disk.entries)} entries"
+        disk = self.disks[server]
+        stored = disk.metadata
+
+        def rests(condition: bool, on: str) -> None:
+            if not condition:
+                raise Violation(f"{server} says {message} to {to} without {on}; its disk holds {stored} and {len(disk.entries)} entries")
+
         match message:
             case RequestVote(pre_vote=True):
-                ensure(message.term == stored.term + 1, f"it rehearses another election than its next: {where}")
+                rests(message.term == stored.term + 1, "being in the term before")
+                return
             case RequestVoteReply(pre_vote=True, granted=True):
                 return
             case RequestVote():
-                ensure(stored.term == message.term and stored.voted_for == server, f"it has not voted for itself: {where}")
+                rests((stored.term, stored.voted_for) == (message.term, server), "its vote for itself")
+                self._votes_told.add((server, Term(message.term)))
             case RequestVoteReply(granted=True):
-                ensure(stored.term == message.term and stored.voted_for == to, f"the vote is not durable: {where}")
+                rests((stored.term, stored.voted_for) == (message.term, to), "its vote")
+                self._votes_told.add((server, Term(message.term)))
+            case AppendEntries():
+                rests((stored.term, stored.voted_for) == (message.term, server), "the term it leads")
             case AppendEntriesReply(success=True):
-                ensure(message.match_index <= len(disk.entries), f"the entries are not durable: {where}")
+                rests(message.match_index <= len(disk.entries), "the entries")
                 self.marks["append accepted"] += 1
-            case RequestVoteReply():
-                self.marks["pre-vote refused" if message.pre_vote else "vote refused"] += 1
             case AppendEntriesReply():
                 self.marks["append refused"] += 1
-            case AppendEntries():
-                ensure(stored.term == message.term and stored.voted_for == server, f"it leads a term it may forget: {where}")
-        rehearses = isinstance(message, RequestVote) and message.pre_vote
-        ensure(rehearses or message.term <= stored.term, f"the term is not durable: {where}")
+            case RequestVoteReply():
+                self.marks["pre-vote refused" if message.pre_vote else "vote refused"] += 1
+        rests(message.term <= stored.term, "its term")
 
     def said_at_once(self, server: Server, to: ServerId, message: Message) -> None:
         """`server` sends a message without waiting for its disk: then it must be on the disk already."""
@@ -153,8 +163,11 @@ class Witness:
             ensure(same, f"{server.id} accepts entries up to {message.match_index}, its disk still holds others")
 
     def restarted(self, server: ServerId) -> None:
-        """`server` has only its disk left."""
+        """`server` has only its disk left. A vote that it gave in memory and never told anybody may be given again, to another."""
         self.history.restarted(server)
+        self._check_durable(server)
+        for voter, term in [key for key in self.history.votes if key[0] == server and key not in self._votes_told]:
+            del self.history.votes[voter, term]
 
     def read_confirmed(self, read: Read, index: Index) -> None:
         """A read may be answered from the state at `index`: that must be no older than what was committed when it began.
@@ -166,8 +179,9 @@ class Witness:
     def applied(self, server: ServerId, index: int, entry: Entry) -> None:
         """A state machine has taken an entry: it is the one that was committed there."""
         ensure(index <= self.committed, f"{server} applies entry {index}, committed is {self.committed}")
-        committed = self.history.committed[index - 1]
-        ensure(committed in (None, entry), f"{server} applies {entry} at {index}, committed is {committed}")
+        committed = self.history.committed[index - 1] or entry
+        ensure(committed == entry, f"{server} applies {entry} at {index}, committed is {committed}")
+        self.history.committed[index - 1] = committed
 
     def _mark(self, effect: Effect) -> None:
         match effect:

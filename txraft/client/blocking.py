@@ -188,7 +188,8 @@ class BlockingClient:
                 raise NotApplied("unexpected_answer", "the answer to POST /v1/sessions holds no session")
             self._session, self._serial = str(answer["session"]), 0
         self._serial += 1
-        return {"Idempotency-Key": f"{self._session}/{self._serial}"}
+        # One call at a time: whoever makes this one has the results of all before it.
+        return {"Idempotency-Key": f"{self._session}/{self._serial}", "First-Outstanding": str(self._serial)}
 
     def _perform(
         self,

@@ -14,7 +14,7 @@ from txraft.errors import ConfigurationError, NotApplied, Outcome, Refused, Unkn
 __all__ = ["JsonApi", "open_connection"]
 
 RESPONSE_BYTES_MAX = 16_777_216
-_OUTCOMES: dict[object, type[Outcome]] = {kind.outcome: kind for kind in (Refused, NotApplied, Unknown)}
+_OUTCOMES: dict[str, type[Outcome]] = {kind.outcome: kind for kind in (Refused, NotApplied, Unknown)}
 _PROBLEM_MEMBERS = frozenset({"type", "title", "status", "detail", "instance", "code", "outcome"})
 
 Connect = Callable[[str, str, int, float], http.client.HTTPConnection]
@@ -116,10 +116,8 @@ class JsonApi:
             raise Unknown("unexpected_answer", f"{self._name()} answered {status} with something that is not JSON") from None
         if 200 <= status < 300:
             return members
-        kind = _OUTCOMES.get(members.get("outcome")) if isinstance(members, dict) else None
-        if kind is None:
+        if not isinstance(members, dict) or members.get("outcome") not in _OUTCOMES:
             raise Unknown("unexpected_answer", f"{self._name()} answered {status} without an outcome: is it a txraft node?")
-        code, detail = str(members.get("code", "")), str(members.get("detail", ""))
-        problem = kind(code, detail)
+        problem = _OUTCOMES[members["outcome"]](str(members.get("code", "")), str(members.get("detail", "")))
         problem.details = {name: value for name, value in members.items() if name not in _PROBLEM_MEMBERS}
         raise problem

@@ -60,6 +60,8 @@ class Link(Protocol):
         retired: no new requests are sent on it; it ends when the last one is answered.
     """
 
+    transport: ITCPTransport | None = None  # Any stream transport, in truth: all of Twisted's can be aborted.
+
     def __init__(self, owner: LinkOwner, address: str, monotonic: Callable[[], float]) -> None:
         self.address = address
         self.in_flight: dict[int, Call] = {}
@@ -105,10 +107,8 @@ class Link(Protocol):
     def drop(self, why: str) -> None:
         """End the connection at once; nothing that still arrives is looked at."""
         if not self._lost:
-            if isinstance(self.transport, TCPConnection):
+            if self.transport is not None:
                 self.transport.abortConnection()
-            elif self.transport is not None:
-                self.transport.loseConnection()
             self._report(why)
 
     def connectionMade(self) -> None:

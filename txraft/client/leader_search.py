@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import clientFromString
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
@@ -205,7 +206,7 @@ class LeaderSearch:
 
     def _not_connected(self, failure: Failure, link: Link) -> None:
         self._connecting = None
-        why = f"no connection within {OPEN_S:g} s" if failure.check(CancelledError) else failure.getErrorMessage()
+        why = f"no connection within {OPEN_S:g} s" if failure.check(CancelledError, ConnectingCancelledError) else failure.getErrorMessage()
         self.link_lost(link, f"{link.address}: {why}")
 
     def _open_overdue(self) -> None:

@@ -24,8 +24,8 @@ class Fate(Enum):
     NEW_SESSION = "its session is gone and it was certainly not applied: send it again in a new session, with a new serial number"
 
 
-_FINAL_UNKNOWNS = frozenset({"session_expired", "serial_forgotten", "machine_error"})
-"""Unknown outcomes that no repetition can make known: the servers have forgotten the result, or it was this."""
+_FINAL_UNKNOWNS = frozenset({"session_expired", "serial_forgotten", "machine_error", "answer_too_large"})
+"""Unknown outcomes that no repetition can make known: the servers have forgotten the result, or cannot give another."""
 
 
 def judge(problem: Outcome, *, repeatable: bool, maybe_taken: bool) -> Fate:

@@ -43,7 +43,7 @@ _TITLES = {
     400: "The request cannot be understood",
     404: "There is no such thing",
     405: "Not by this method",
-    409: "The machine refused it",
+    409: "It was refused",
     410: "The session or its result is gone",
     413: "The request is too large",
     500: "Something went wrong inside",

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import msgspec
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.python.failure import Failure
 
@@ -145,10 +145,10 @@ class ClientProtocol(GreetedConnection):
             self._stall_timer.cancel()
             self._stall_timer = None
         if paused:
-            self.transport.pauseProducing()
+            IPushProducer(self.transport).pauseProducing()
             self._stall_timer = self._clock.callLater(self._frame_s, self._stalled)
         else:
-            self.transport.resumeProducing()
+            IPushProducer(self.transport).resumeProducing()
 
     def _stalled(self) -> None:
         self._stall_timer = None

@@ -16,6 +16,7 @@ from txraft.wire.hello import HELLO_BYTES_MAX
 
 __all__ = ["GreetedConnection", "OpenConnections", "Places", "Port", "tune"]
 
+
 class Places:
     """How many connections may be in some state at once."""
 

@@ -73,7 +73,7 @@ class FrontDoor(ServerFactory):
             return None
         if not port.take_greeting_place(str(addr)):
             return None
-        visitor = _Visitor(self, addr)
+        visitor = _Visitor(self)
         self.port.open.opened(visitor)
         return visitor
 
@@ -89,10 +89,9 @@ class _Visitor(Protocol):
     That protocol has the transport to itself: what it writes, and the producers it registers, do not pass through here.
     """
 
-    def __init__(self, door: FrontDoor, address: IAddress | None) -> None:
+    def __init__(self, door: FrontDoor) -> None:
         self._door = door
         self._hello_s = door.port.timing.hello_s
-        self._address = address
         self._first_bytes = b""
         self._inner: IProtocol | None = None
         self._gone = False
@@ -124,7 +123,7 @@ class _Visitor(Protocol):
     def _hand_over(self, factory: IProtocolFactory) -> None:
         assert self.transport is not None
         self._end_greeting()
-        inner = factory.buildProtocol(self._address)
+        inner = factory.buildProtocol(self.transport.getPeer())
         if inner is None:
             self._gone = True
             cut(self.transport)

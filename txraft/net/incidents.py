@@ -1,4 +1,4 @@
-"""What goes wrong on connections by the fault of the other side: counted by cause, and logged so that a flood of it cannot flood the log."""
+"""What goes wrong on connections by the fault of the other side: counted by cause, and logged without flooding the log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Incidents:
         self._logged: dict[str, tuple[float, int]] = {}
 
     def report(self, cause: str, remote: str, sentence: str) -> None:
-        """Count an incident and log it, unless its cause was logged a moment ago. `sentence` may quote the other side: it is escaped here."""
+        """Count an incident and log it, unless its cause was logged a moment ago. `sentence` may quote the other side."""
         count = self.counts[cause] = self.counts.get(cause, 0) + 1
         now = self._clock.seconds()
         logged_at, logged_count = self._logged.get(cause, (now - LOG_INTERVAL_S, 0))

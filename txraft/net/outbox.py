@@ -34,7 +34,7 @@ class Outbox:
     """
 
     def __init__(self, transport: ITransport, on_pause: Pausing | None = None) -> None:
-        """Register with `transport`; `on_pause` is called with true when it asks to pause, with false when everything kept here has gone."""
+        """`on_pause` is called with true when the transport asks to pause, with false when everything kept here has gone."""
         self.unsent_bytes = 0
         self._transport = transport
         self._on_pause = on_pause

@@ -46,12 +46,13 @@ class PeerProtocol(GreetedConnection):
         """Answer the hello."""
         hello = decode_peer_hello(frame)
         reply = self._doorkeeper.admit(hello, self)
-        self.send_frame(encode_greeting(reply))
         if isinstance(reply, HelloRefused):
+            self.send_frame(encode_greeting(reply))
             self._incidents.report(f"refused_{reply.code}", self.remote, f"refused a hello of {hello.sender!r}: {reply.sentence}")
             self.close()
         else:
             self.peer = ServerId(hello.sender)
+            self.send_frame(encode_greeting(reply))
             self.greeting_done()
 
     def message_received(self, frame: bytes) -> None:

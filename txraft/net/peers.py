@@ -129,13 +129,13 @@ class Peers(Service):
     # Service
 
     def startService(self) -> None:
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         for member in self._members.values():
             member.link.start()
 
     def stopService(self) -> Deferred[None]:
         """Close all connections; fires when they have ended. The listening port is its owner's to close, before."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         for member in self._members.values():
             self._end(member.link)
         ended = DeferredList([*self._links_ending, self.port.open.close_all()])
@@ -201,10 +201,10 @@ class Peers(Service):
 
     def accept_welcome(self, peer: ServerId, welcome: PeerWelcome) -> str | None:
         """Note what `peer` said of itself; or why it is not `peer` that has answered."""
-        member = self._members[peer]
-        problem = problem_of_welcome(
-            welcome, cluster_id=self._gate.identity.cluster_id, peer=peer, incarnation_seen=member.incarnation
-        )
+        member = self._members.get(peer)
+        if member is None:
+            return "is no longer a member of the cluster"
+        problem = problem_of_welcome(welcome, cluster_id=self._gate.identity.cluster_id, peer=peer, incarnation_seen=member.incarnation)
         if problem is None:
             member.incarnation = welcome.incarnation
             member.client_address = welcome.client_address
@@ -217,7 +217,8 @@ class Peers(Service):
             problem = Unknown("answer_too_large", f"the answer has {len(message.answer)} bytes, more than servers can pass on")
             frame = encode_peer_message(msgspec.structs.replace(message, answer=msgspec.Raw(answer_of_problem(problem))))
         if len(frame) > self.port.limits.peer_frame_bytes_max:
-            self.port.incidents.report("oversized", "", f"a {type(message).__name__} of {len(frame)} bytes is longer than a frame: not sent")
+            kind = type(message).__name__
+            self.port.incidents.report("oversized", "", f"a {kind} of {len(frame)} bytes is longer than a frame: not sent")
             return b""
         return frame
 

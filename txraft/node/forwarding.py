@@ -30,7 +30,7 @@ class DeferredCaller:
     """A `Caller` for one request, whose answer fires a Deferred."""
 
     def __init__(self, clock: IReactorTime, request: Request, timeout_s: float) -> None:
-        self.deferred: Deferred[Answer] = Deferred(lambda _: self._cancel())
+        self.deferred: Deferred[Answer] = Deferred(self._cancelled)
         self._timeout: IDelayedCall | None = clock.callLater(timeout_s, self._overdue, request, timeout_s)
 
     def answer(self, request_id: int, answer: bytes) -> None:
@@ -44,6 +44,9 @@ class DeferredCaller:
     def _overdue(self, request: Request, timeout_s: float) -> None:
         self._timeout = None
         self.deferred.callback(decode_answer(answer_of_problem(overdue(request, timeout_s))))
+
+    def _cancelled(self, _: Deferred[Answer]) -> None:
+        self._cancel()
 
     def _cancel(self) -> bool:
         waiting, self._timeout = self._timeout, None

@@ -13,7 +13,7 @@ from txraft.core.ids import ServerId
 from txraft.errors import NotApplied, Outcome
 from txraft.limits import Timing
 from txraft.node.forwarding import DeferredCaller, ForwardedCaller, Forwarding
-from txraft.node.ports import Caller, PeerNetwork
+from txraft.node.ports import Caller, Identity, PeerNetwork
 from txraft.node.proposals import Proposals
 from txraft.node.queries import Queries
 from txraft.node.status import Vitals
@@ -63,6 +63,11 @@ class Gate:
         self._wall_ms, self._vitals = wall_ms, vitals
         self.status, self.ready, self.alive = vitals.status, vitals.ready, vitals.alive
         self.forwarding = Forwarding(network, own_id)
+
+    @property
+    def identity(self) -> Identity:
+        """Who this node is, for the greeting of its clients."""
+        return self._vitals.identity
 
     def submit(self, caller: Caller, frame: Requests) -> None:
         """See `ClientGate`."""

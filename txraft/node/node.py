@@ -161,7 +161,7 @@ class Node(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        self.view.serving = False
+        self.leadership.ended()
         if self.view.stage in (Stage.OPENING, Stage.RUNNING):
             self.view.stage = Stage.STOPPING
             await self._finish_what_has_begun()
@@ -203,14 +203,16 @@ class Node(Service):
         """Stop for good: something has happened after which this server must not say another word."""
         if self.view.stage is Stage.HALTED:
             return
-        why = str(failure.value) or failure.type.__name__
+        error = failure.value
+        assert error is not None
+        why = str(error) or type(error).__name__
         self.view.stage, self.view.serving, self.view.halted_because = Stage.HALTED, False, why
-        if isinstance(failure.value, TxraftError) and not isinstance(failure.value, Halted):
+        if isinstance(error, TxraftError) and not isinstance(error, Halted):
             self._log.critical("{node} halts: {why}", node=self.config.name, why=why)
         else:
             self._log.failure("{node} halts", failure, node=self.config.name)
         self._be_quiet("this node has halted")
-        self._on_halt(failure.value)
+        self._on_halt(error)
 
     def _guarded(self, call: Callable[..., None]) -> Callable[..., None]:
         """`call`, but an exception out of it halts the node. After a halt it does nothing."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from txraft import __version__
 from txraft.core.roles import Leader
 from txraft.core.server import Server
+from txraft.node.ports import Identity
 from txraft.node.view import Stage
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ class Vitals:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+
+    @property
+    def identity(self) -> Identity:
+        """Who this node is."""
+        return self._node.identity
 
     def ready(self) -> tuple[bool, str]:
         """See `ClientGate.ready`."""

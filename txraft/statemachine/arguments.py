@@ -61,7 +61,7 @@ def joined(encoded: bytes, names: Sequence[str]) -> bytes:
     count, start = _map_header(by_name)
     count += len(positional)
     header = bytes([0x80 | count]) if count < 16 else b"\xde" + count.to_bytes(2, "big")
-    return header + b"".join(encode_value(name) + bytes(value) for name, value in zip(names, positional)) + by_name[start:]
+    return header + b"".join(encode_value(name) + bytes(value) for name, value in zip(names, positional, strict=False)) + by_name[start:]
 
 
 def names_are_unique(encoded: bytes, count: int) -> None:

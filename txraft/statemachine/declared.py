@@ -59,7 +59,7 @@ class StateMachine:
 
     def declaration(self) -> Declaration:
         """See `IStateMachine`."""
-        hidden = sorted({*self._declared.commands, *self._declared.queries} & vars(self).keys()) if hasattr(self, "__dict__") else []
+        hidden = sorted({*self._declared.commands, *self._declared.queries} & vars(self).keys())
         if hidden:
             raise TypeError(f"{type(self).__name__}: the attribute {hidden[0]!r} hides the command or query of that name")
         return self._declared
@@ -92,27 +92,23 @@ RESERVED = frozenset(name for name in vars(StateMachine) if not name.startswith(
 
 
 def _declaration_of(cls: type[StateMachine]) -> Declaration:
+    marks: dict[str, str] = {}
+    for base in reversed(cls.__mro__):  # so that a command overridden without a decorator stays one
+        marks.update((name, value.__dict__[_MARK]) for name, value in vars(base).items() if _MARK in getattr(value, "__dict__", ()))
     found: dict[str, dict[str, Operation]] = {"command": {}, "query": {}}
-    for name in sorted(dir(cls)):
-        method = getattr(cls, name)
-        kind = getattr(method, _MARK, None) or next((kind for base in cls.__mro__ if (kind := _mark_in(base, name))), None)
-        if kind is not None:
-            found[kind][name] = _operation_of(f"{cls.__qualname__}.{name}", name, method, kind)
+    for name, kind in sorted(marks.items()):
+        found[kind][name] = _operation_of(f"{cls.__qualname__}.{name}", name, inspect.getattr_static(cls, name), kind)
     if cls.deadline is not StateMachine.deadline and cls.expire is StateMachine.expire:
         raise TypeError(f"{cls.__qualname__}: deadline() without expire(ctx): nothing would happen at the deadline")
     return Declaration(inspect.cleandoc(cls.__doc__ or ""), found["command"], found["query"])
-
-
-def _mark_in(base: type, name: str) -> str | None:
-    """The mark of a method of that name in one class: overriding a command without a decorator leaves it a command."""
-    return getattr(vars(base).get(name), _MARK, None)
 
 
 def _operation_of(place: str, name: str, method: Any, kind: str) -> Operation:
     if not isinstance(method, FunctionType):
         raise TypeError(f"{place}: a {kind} is a plain method, not {method!r}")
     if name.startswith("_") or name in RESERVED:
-        raise TypeError(f"{place}: a {kind} cannot have this name: names with _ in front are private, {', '.join(sorted(RESERVED))} are taken")
+        taken = ", ".join(sorted(RESERVED))
+        raise TypeError(f"{place}: a {kind} cannot have this name: names with _ in front are private, and taken are {taken}")
     if not name.isascii() or len(name) > NAME_LENGTH_MAX:
         raise TypeError(f"{place}: a {kind}'s name is ASCII and at most {NAME_LENGTH_MAX} characters long")
     if inspect.iscoroutinefunction(method) or inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
@@ -152,7 +148,7 @@ def _field_of(place: str, parameter: inspect.Parameter, method: FunctionType) ->
 
 
 def _resolved(place: str, annotation: Any, method: FunctionType) -> Any:
-    """A type hint as an object: with `from __future__ import annotations` it is text. `ctx` is never asked for, so its hint may be missing."""
+    """A type hint as an object: with `from __future__ import annotations` it is text. The hint of `ctx` is never asked for."""
     holder = type("Holder", (), {"__annotations__": {"hint": annotation}})
     try:
         return get_type_hints(holder, method.__globals__, include_extras=True)["hint"]

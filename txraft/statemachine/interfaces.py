@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
 from zope.interface import Attribute, Interface
+
+from txraft.statemachine.context import Context
+from txraft.statemachine.operations import Declaration
 
 __all__ = ["IStateMachine", "IStateMachinePlugin"]
 
@@ -14,12 +21,12 @@ class IStateMachine(Interface):
     randomness but `ctx`'s, no iteration over sets.
     """
 
-    version = Attribute("int: raised when the same commands would lead to another state or another result than before.")
+    version: int = Attribute("int: raised when the same commands would lead to another state or another result than before.")
 
-    def declaration():
+    def declaration() -> Declaration:
         """A `Declaration`: all commands and queries. Asked once, of a fresh machine."""
 
-    def apply_command(ctx, name, arguments):
+    def apply_command(ctx: Context, name: str, arguments: msgspec.Struct) -> Any:
         """Run the command `name`; `arguments` is an instance of its `Operation.arguments`.
 
         Returns:
@@ -32,29 +39,29 @@ class IStateMachine(Interface):
             Exception: a bug. The caller is told `machine_error`, and the machine is shown as degraded.
         """
 
-    def run_query(name, arguments):
+    def run_query(name: str, arguments: msgspec.Struct) -> Any:
         """Answer the query `name` from the state, without changing it. `Refused` as in commands."""
 
-    def snapshot():
+    def snapshot() -> Any:
         """The whole state as plain data. It is encoded before the next command runs, so it may be the live state itself."""
 
-    def restore(state):
+    def restore(state: Any) -> None:
         """Become the state that `snapshot` gave; called once, on a fresh machine. Tuples come back as lists."""
 
-    def deadline():
+    def deadline() -> float | None:
         """The log time, in seconds as in `ctx.time`, at which this machine next wants to run; None for never.
 
         It may depend on the state only. Asked after each command and each `expire`, so it must be cheap.
         """
 
-    def expire(ctx):
+    def expire(ctx: Context) -> None:
         """Log time has reached `deadline()`: do all that is due at `ctx.time`. Called again while the deadline is still past."""
 
 
 class IStateMachinePlugin(Interface):
     """A kind of state machine that can be hosted by name. Provide `twisted.plugin.IPlugin` as well: see `StateMachinePlugin`."""
 
-    name = Attribute("str: what a configuration calls it.")
+    name: str = Attribute("str: what a configuration calls it.")
 
-    def load():
+    def load() -> Callable[[], IStateMachine]:
         """A callable without arguments that makes an empty `IStateMachine`. Import the machine here, not before."""

@@ -17,7 +17,7 @@ from txraft.statemachine.arguments import (
     refuse_repeated_keys,
     sentence_of,
 )
-from txraft.statemachine.types import admit, text_of
+from txraft.statemachine.parameter_types import admit, text_of
 from txraft.statemachine.values import decode_value_as, encode_value, typed_decoder
 
 __all__ = ["Declaration", "Operation"]

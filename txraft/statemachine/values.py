@@ -3,8 +3,8 @@
 msgpack ends at 64 bits; a counter does not. Larger integers travel as extension type 1 (two's complement, big-endian). Everything takes the
 quick way first, in C, and the long way only for what C cannot do: such integers, and keys that are not text in a sorted map.
 
-Two encodings: `encode_value` keeps maps in the order they have (a machine may rest on it after `restore`); `encode_canonical` sorts maps and sets,
-so that equal values have equal bytes on every server. Answers and digests use the second.
+Two encodings: `encode_value` keeps maps in the order they have (a machine may rest on it after `restore`); `encode_canonical` sorts maps
+and sets, so that equal values have equal bytes on every server. Answers and digests use the second.
 """
 
 from __future__ import annotations

@@ -12,13 +12,13 @@ from pathlib import Path
 __all__ = [
     "DIRECTORY_MODE",
     "make_directory",
-    "next_data",
     "open_private",
     "preallocate",
     "read_at",
     "replace_durably",
     "sync_directory",
     "write_at",
+    "written_end",
 ]
 
 DIRECTORY_MODE = 0o700
@@ -53,17 +53,18 @@ def read_at(fd: int, length: int, offset: int) -> bytes:
     return b"".join(parts)
 
 
-def next_data(fd: int, offset: int, stop: int) -> int:
-    """The first position from `offset` on that may hold something else than zeros; `stop` if there is none.
+def written_end(fd: int, size: int) -> int:
+    """A position behind which there are only zeros that were never written: preallocated space need not be read to know it.
 
-    Preallocated space that was never written is skipped without being read, where the file system can tell. Reading ahead would spoil
-    that: what is in the kernel's memory counts as data.
+    Ask before reading the file: what is in the kernel's memory counts as written. `size` where the file system cannot tell.
     """
+    end = 0
     try:
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
-        return min(os.lseek(fd, offset, os.SEEK_DATA), stop)
+        while end < size:
+            end = os.lseek(fd, os.lseek(fd, end, os.SEEK_DATA), os.SEEK_HOLE)
     except OSError as error:
-        return stop if error.errno == errno.ENXIO else offset
+        return end if error.errno == errno.ENXIO else size
+    return end
 
 
 def preallocate(fd: int, size: int) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from txraft.core.entry import Entry
 from txraft.errors import Halted
 from txraft.limits import INDEX_MAX
-from txraft.storage.files import next_data, read_at
+from txraft.storage.files import read_at
 
 __all__ = [
     "BODY_BYTES_MAX",
@@ -51,7 +51,6 @@ _BODY_BYTES_AIM = 4 * 1024 * 1024
 """Longer runs are split over several records: recovery and reads hold one record in memory."""
 
 _WINDOW_BYTES = 256 * 1024
-_PAGE_BYTES = 4096
 _ZEROS = bytes(_WINDOW_BYTES)
 
 _SEAL = struct.Struct(">8sII")
@@ -162,16 +161,13 @@ def scan(fd: int, offset: int, stop: int, sequence: int, seed: int) -> Iterator[
 
 
 def inspect_rest(fd: int, offset: int, stop: int, sequence: int, seed: int) -> Rest:
-    """Look at all that is behind the last good record, where the record numbered `sequence` should be.
+    """Look at what is behind the last good record, where the record numbered `sequence` should be; behind `stop` there are only zeros.
 
     A header found anywhere in it whose `durable_upto` reaches `sequence` proves that the record was durable once.
     """
     data_end = offset
-    offset = next_data(fd, offset, stop)
     while offset < stop:
-        # Up to a whole page: half of one would bring its other half into memory, where it counts as data.
-        end = min(stop, (offset + _WINDOW_BYTES) // _PAGE_BYTES * _PAGE_BYTES)
-        chunk = read_at(fd, end - offset, offset)
+        chunk = read_at(fd, min(_WINDOW_BYTES, stop - offset), offset)
         if chunk != _ZEROS[: len(chunk)]:
             data_end = offset + len(chunk.rstrip(b"\0"))
         at = chunk.find(MAGIC)
@@ -180,10 +176,10 @@ def inspect_rest(fd: int, offset: int, stop: int, sequence: int, seed: int) -> R
             if header is not None and header.durable_upto >= sequence:
                 return Rest(data_end, offset + at)
             at = chunk.find(MAGIC, at + 1)
-        offset = next_data(fd, end, stop)
-        if offset == end < stop:
-            # A header may lie across two chunks.
-            offset = end - HEADER_BYTES + 1
+        if len(chunk) < _WINDOW_BYTES:
+            break
+        # A header may lie across two chunks, so the next begins within this one.
+        offset += _WINDOW_BYTES - HEADER_BYTES + 1
     return Rest(data_end, None)
 
 

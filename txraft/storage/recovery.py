@@ -18,7 +18,7 @@ from collections.abc import Callable
 from attrs import define, field
 
 from txraft.errors import DamagedLog, StorageError
-from txraft.storage.files import open_private, preallocate, read_at, sync_directory, write_at
+from txraft.storage.files import open_private, preallocate, read_at, sync_directory, write_at, written_end
 from txraft.storage.layout import Layout
 from txraft.storage.log_files import LogFiles
 from txraft.storage.positions import Mark, Positions
@@ -69,8 +69,9 @@ class Recovery:
                 segment = Segment.from_file(path, fd, self.origin)
                 self._require_place(segment, first_sequence)
                 size = os.fstat(fd).st_size
+                written = written_end(fd, size)
                 self._read_records(segment, fd, size)
-                rest = inspect_rest(fd, segment.end, size, self.last_sequence + 1, self.origin.seed)
+                rest = inspect_rest(fd, segment.end, written, self.last_sequence + 1, self.origin.seed)
             finally:
                 os.close(fd)
             self._judge(segment, rest, size, newest=number == len(files))
@@ -142,6 +143,7 @@ class Recovery:
         have been killed before its fsync, or stopped because of a failed one, after which the kernel takes the bytes for written. So
         what is not known to be durable is written once more, and then made durable.
         """
+        self.layout.new_segment.unlink(missing_ok=True)
         newest = self.segments[-1]
         fd = open_private(newest.path, os.O_RDWR)
         try:

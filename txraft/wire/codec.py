@@ -1,7 +1,7 @@
 """Messages as bytes: between servers, and between a client and a server. The frames around them are `net.framing`.
 
-Whatever a decoder lets through keeps the promises that the types cannot express, so nobody above looks again. Whatever it does not let through is
-a `RemoteProtocolError`: the sender is broken or hostile, and its connection is closed.
+What a decoder lets through also keeps the promises that the types cannot express, so nobody above looks again. Anything else is a
+`RemoteProtocolError`: the sender is broken or hostile, and its connection is closed.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def encode_peer_message(message: PeerMessage) -> bytes:
 class LastEncoded:
     """Encodes messages for several peers, and the same one in a row only once: a leader tells its followers the same.
 
-    Equal messages are compared field by field, and entries by identity first, which costs a small part of encoding them. Messages are values:
-    nobody changes the list of entries of a message that was sent.
+    Messages are compared field by field, and entries by identity first, which costs a small part of encoding them. Messages are
+    values: nobody changes the list of entries of one that was sent.
     """
 
     def __init__(self) -> None:

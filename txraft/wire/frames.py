@@ -1,4 +1,4 @@
-"""Frames as the receiver of a byte stream meets them: a length as u32, big-endian, then that many bytes. Pure; `docs/wire-format.md` says the same."""
+"""Frames: a length as u32, big-endian, then that many bytes. Pure; `docs/wire-format.md` says the same for strangers."""
 
 from __future__ import annotations
 

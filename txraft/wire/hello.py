@@ -1,7 +1,8 @@
 """The greetings: what is said before anything else on a connection, and when a greeting is refused.
 
-A peer connection begins with `PEER_MAGIC`, a client's with `CLIENT_MAGIC`; then come frames, the first of them a hello, answered by a welcome or a
-refusal. Greetings keep their shape in all versions of the protocol: later fields go to the end, where older servers overlook them.
+A peer connection begins with `PEER_MAGIC`, a client's with `CLIENT_MAGIC`; then come frames, the first of them a hello, answered by a
+welcome or a refusal. Greetings keep their shape in all versions of the protocol: later fields go to the end, where older servers
+overlook them.
 """
 
 from __future__ import annotations
@@ -149,9 +150,7 @@ def agreed_version(version_min: int, version_max: int) -> int | None:
     return newest if newest >= max(version_min, 1) else None
 
 
-def refusal_of_hello(
-    hello: PeerHello, *, cluster_id: str, server_id: str, is_member: bool, incarnation_seen: int
-) -> HelloRefused | None:
+def refusal_of_hello(hello: PeerHello, *, cluster_id: str, server_id: str, is_member: bool, incarnation_seen: int) -> HelloRefused | None:
     """Why the server `server_id` does not take this hello, or None if it does.
 
     Args:
@@ -159,7 +158,7 @@ def refusal_of_hello(
         cluster_id: the cluster of the server that was dialled.
         server_id: its name.
         is_member: whether it knows the dialler as a member of its cluster.
-        incarnation_seen: the greatest incarnation it has seen of the dialler; a lower one is a copy made earlier, or a wiped directory, which
+        incarnation_seen: the greatest incarnation it has seen of the dialler. A lower one is an earlier copy, or a wiped directory, which
             has forgotten votes and entries it promised to keep.
     """
     if agreed_version(hello.version_min, hello.version_max) is None:

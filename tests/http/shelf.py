@@ -1,0 +1,64 @@
+"""A machine with parameters of all kinds, and operations that fail in all ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from txraft.statemachine import Context, Refused, StateMachine, command, query
+
+
+class Shelf(StateMachine):
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.kept: Any = None
+
+    @command
+    def keep(self, ctx: Context, value: Any) -> Any:
+        self.kept = value
+        return value
+
+    @command
+    def refuse(self, ctx: Context) -> None:
+        raise Refused("out_of_stock", "only 3 left", left=3, status="empty")
+
+    @command
+    def fail(self, ctx: Context) -> None:
+        raise ZeroDivisionError("a secret of the inside")
+
+    @command
+    def raw(self, ctx: Context, content: bytes) -> bytes:
+        return content
+
+    @query
+    def kept_now(self) -> Any:
+        return self.kept
+
+    @query
+    def echo(
+        self,
+        text: str = "",
+        number: int = 0,
+        ratio: float = 0.0,
+        wanted: bool = False,
+        names: list[str] = [],  # noqa: B006
+        numbers: list[int] = [],  # noqa: B006
+        limit: int | None = 5,
+        content: bytes = b"",
+        table: dict[str, int] = {},  # noqa: B006
+    ) -> list[Any]:
+        return [text, number, ratio, wanted, names, numbers, limit, content, table]
+
+    @query
+    def keyed(self) -> Any:
+        return {1: "a", b"k": "b", True: 1.5, None: float("inf"), "t": b"\xff", 2**70: [2**70]}
+
+    @query
+    def timed(self, timeout: int, consistency: str) -> list[Any]:
+        return [timeout, consistency]
+
+    def snapshot(self) -> Any:
+        return self.kept
+
+    def restore(self, state: Any) -> None:
+        self.kept = state

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTCP, IReactorTime
+from twisted.internet.testing import MemoryReactor
+from twisted.trial.unittest import SynchronousTestCase
+
+from txraft.node.monotonic import MonotonicReactor
+
+
+class ReactorDouble(MemoryReactor):
+    """A reactor whose thread is the test: calls from threads wait until they are run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.from_threads: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]] = SimpleQueue()
+
+    def callFromThread(self, f: Callable[..., Any], *args: Any) -> None:
+        self.from_threads.put((f, args))
+
+    def run_one(self, timeout: float) -> None:
+        f, args = self.from_threads.get(timeout=timeout)
+        f(*args)
+
+
+class MonotonicReactorTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = ReactorDouble()
+        self.clock = MonotonicReactor(self.reactor)
+        self.addCleanup(self.clock.stop)
+        self.called: list[str] = []
+
+    def test_it_is_the_reactor_it_wraps_but_for_time(self) -> None:
+        self.assertTrue(IReactorTCP.providedBy(self.clock))
+        self.assertTrue(IReactorTime.providedBy(self.clock))
+        self.assertEqual(self.clock.connectTCP, self.reactor.connectTCP)
+
+    def test_delayed_calls_come_in_order_of_time_whatever_the_wall_clock_says(self) -> None:
+        self.clock.callLater(0.02, self.called.append, "second")
+        self.clock.callLater(0.01, self.called.append, "first")
+        while len(self.called) < 2:
+            self.reactor.run_one(timeout=10)
+        self.assertEqual(self.called, ["first", "second"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_delay_means_the_next_turn_without_a_timer(self) -> None:
+        self.clock.callLater(0, self.called.append, "now")
+        self.assertEqual(self.called, [])
+        self.reactor.run_one(timeout=0)
+        self.assertEqual(self.called, ["now"])
+
+    def test_a_cancelled_call_is_not_made(self) -> None:
+        call = self.clock.callLater(0, self.called.append, "never")
+        call.cancel()
+        self.reactor.run_one(timeout=0)
+        self.assertEqual((self.called, self.clock.getDelayedCalls()), ([], []))
+
+    def test_a_call_put_off_is_made_later_and_one_brought_forward_sooner(self) -> None:
+        put_off = self.clock.callLater(0.005, self.called.append, "put off")
+        forward = self.clock.callLater(30, self.called.append, "brought forward")
+        put_off.reset(0.05)
+        forward.reset(0.001)
+        while len(self.called) < 2:
+            self.reactor.run_one(timeout=10)
+        self.assertEqual(self.called, ["brought forward", "put off"])
+
+    def test_a_call_that_fails_is_logged_and_the_others_are_made(self) -> None:
+        self.clock.callLater(0, lambda: 1 // 0)
+        self.clock.callLater(0, self.called.append, "other")
+        self.reactor.run_one(timeout=0)
+        self.reactor.run_one(timeout=0)
+        self.assertEqual(self.called, ["other"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_after_stop_nothing_is_called_and_the_thread_ends(self) -> None:
+        self.clock.callLater(0.001, self.called.append, "never")
+        thread = next(thread for thread in threading.enumerate() if thread.name == "txraft-clock")
+        self.clock.stop()
+        thread.join(10)
+        self.assertFalse(thread.is_alive())
+        try:
+            self.reactor.run_one(timeout=0)
+        except Empty:
+            pass
+        self.assertEqual(self.called, [])

@@ -1,0 +1,122 @@
+"""What can happen to a cluster, each by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from tests.support.cluster import Cluster
+from txraft.core.ids import ServerId
+
+Misfortune = Callable[[Cluster, Random], None]
+
+
+def _one(cluster: Cluster, random: Random) -> ServerId:
+    """Any server; the leader more often than the others."""
+    leaders = [server.id for server in cluster.up if cluster.leads(server.id)]
+    return random.choice(leaders if leaders and random.random() < 0.5 else list(cluster.servers))
+
+
+def _some(cluster: Cluster, random: Random) -> list[ServerId]:
+    return random.sample(list(cluster.servers), random.randint(1, len(cluster.servers)))
+
+
+def _isolate_one(cluster: Cluster, random: Random) -> None:
+    cluster.isolate(_one(cluster, random))
+
+
+def _deafen_one(cluster: Cluster, random: Random) -> None:
+    deaf = _one(cluster, random)
+    for other in cluster.servers:
+        cluster.network.cut(other, deaf)
+
+
+def _mute_one(cluster: Cluster, random: Random) -> None:
+    mute = _one(cluster, random)
+    for other in cluster.servers:
+        cluster.network.cut(mute, other)
+
+
+def _cut_some_links(cluster: Cluster, random: Random) -> None:
+    for one in cluster.servers:
+        for other in cluster.servers:
+            if one != other and random.random() < 0.3:
+                cluster.network.cut(one, other)
+
+
+def _divide(cluster: Cluster, random: Random) -> None:
+    some = _some(cluster, random)
+    cluster.network.separate(some, [name for name in cluster.servers if name not in some])
+
+
+def _leave_a_bridge(cluster: Cluster, random: Random) -> None:
+    """Two halves that see each other only through one server."""
+    bridge, *others = random.sample(list(cluster.servers), len(cluster.servers))
+    half = len(others) // 2
+    cluster.network.separate(others[:half], others[half:])
+
+
+def _leave_a_ring(cluster: Cluster, random: Random) -> None:
+    """Each server sees only its neighbours on a ring: a majority of three or five, but another for each."""
+    ring = random.sample(list(cluster.servers), len(cluster.servers))
+    reach = len(ring) // 4 or 1
+    for place, one in enumerate(ring):
+        for other_place, other in enumerate(ring):
+            distance = abs(place - other_place)
+            if min(distance, len(ring) - distance) > reach:
+                cluster.network.cut(one, other)
+
+
+def _crash_one(cluster: Cluster, random: Random) -> None:
+    cluster.crash(_one(cluster, random))
+
+
+def _crash_some(cluster: Cluster, random: Random) -> None:
+    cluster.crash(*_some(cluster, random))
+
+
+def _restart_all(cluster: Cluster, random: Random) -> None:
+    cluster.crash(*cluster.servers)
+    cluster.restart(*cluster.servers)
+
+
+def _hang_a_disk(cluster: Cluster, random: Random) -> None:
+    cluster[_one(cluster, random)].disk.hang()
+
+
+def _hang_and_step_down(cluster: Cluster, random: Random) -> None:
+    """The disk hangs and the node notices."""
+    server = cluster[_one(cluster, random)]
+    server.disk.hang()
+    server.step_down("its disk hangs")
+
+
+def _pause_one(cluster: Cluster, random: Random) -> None:
+    """The process stops for some seconds, then goes on as if nothing had been."""
+    server = cluster[_one(cluster, random)]
+    server.pause()
+    cluster.time.call_later(random.uniform(0.1, 4.0), server.resume)
+
+
+def _hurry_elections(cluster: Cluster, random: Random) -> None:
+    """Election timers of several servers run out at once."""
+    for name in _some(cluster, random):
+        cluster.campaign(name)
+
+
+MISFORTUNES: dict[str, Misfortune] = {
+    "one is isolated": _isolate_one,
+    "one is deaf": _deafen_one,
+    "one is mute": _mute_one,
+    "some links are cut": _cut_some_links,
+    "the cluster is divided": _divide,
+    "only a bridge is left": _leave_a_bridge,
+    "only a ring is left": _leave_a_ring,
+    "one crashes": _crash_one,
+    "some crash": _crash_some,
+    "all restart": _restart_all,
+    "a disk hangs": _hang_a_disk,
+    "a disk hangs and its server steps down": _hang_and_step_down,
+    "one is paused": _pause_one,
+    "elections are hurried": _hurry_elections,
+}

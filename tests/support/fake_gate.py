@@ -1,0 +1,112 @@
+"""A node without log, disk and network: a real `Host` behind the `ClientGate` port. Every command is applied at once, as the next entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+
+from txraft.errors import NotApplied, Outcome
+from txraft.limits import Limits
+from txraft.node.ports import Caller
+from txraft.statemachine.host import Host
+from txraft.statemachine.log_commands import CloseSession, HostMachine, Invoke, KeepSession, LogCommand, OpenSession
+from txraft.statemachine.results import Answer, answer_of_problem, answer_of_value, decode_answer
+from txraft.wire.requests import (
+    Ask,
+    CloseSessionRequest,
+    DescribeRequest,
+    InvokeRequest,
+    KeepSessionRequest,
+    OpenSessionRequest,
+    Request,
+    Requests,
+    StatusRequest,
+)
+
+TERM = 3
+
+
+class FakeGate:
+    """Implements `txraft.node.ports.ClientGate`.
+
+    Attributes:
+        requests: every request taken by `call`, in order.
+        timeouts_s: the `timeout_s` of each.
+        held: set to a list, the answers are not given but wait in it: fire its Deferreds with `answer_to(request)` or anything else.
+        problem: set, it is every answer.
+        time_ms: wall clock of the leader.
+    """
+
+    def __init__(self, machines: Mapping[str, str], limits: Limits | None = None) -> None:
+        self.host = Host(machines, limits=limits or Limits())
+        self.requests: list[Request] = []
+        self.timeouts_s: list[float | None] = []
+        self.descriptions = 0
+        self.held: list[Deferred[Answer]] | None = None
+        self.problem: Outcome | None = None
+        self.readiness = (True, "")
+        self.soundness = (True, "")
+        self.time_ms = 1_700_000_000_000
+        for name, plugin, version in self.host.unhosted():
+            self._apply(HostMachine(self.time_ms, name, plugin, version))
+
+    def submit(self, caller: Caller, frame: Requests) -> None:
+        for request in frame.requests:
+            caller.answer(request.id, self.answer_to(request, frame.session, frame.first_outstanding))
+        caller.flush()
+
+    def call(self, request: Request, *, session: int = 0, first_outstanding: int = 0, timeout_s: float | None = None) -> Deferred[Answer]:
+        self.requests.append(request)
+        self.timeouts_s.append(timeout_s)
+        if self.held is not None:
+            self.held.append(Deferred())
+            return self.held[-1]
+        return succeed(decode_answer(self.answer_to(request, session, first_outstanding)))
+
+    def answer_to(self, request: Request, session: int = 0, first_outstanding: int = 0) -> bytes:
+        """The encoded answer that a leader would give."""
+        if self.problem is not None:
+            return answer_of_problem(self.problem)
+        try:
+            match request:
+                case InvokeRequest():
+                    arguments = self.host.prepare(request.machine, request.command, bytes(request.arguments))
+                    return self._apply(
+                        Invoke(self.time_ms, session, request.serial, first_outstanding, request.machine, request.command, arguments)
+                    )
+                case Ask():
+                    arguments = self.host.prepare_query(request.machine, request.query, bytes(request.arguments))
+                    return self.host.query(request.machine, request.query, bytes(arguments), TERM)
+                case OpenSessionRequest():
+                    return self._apply(OpenSession(self.time_ms, request.timeout_ms or 3_600_000))
+                case KeepSessionRequest():
+                    return self._apply(KeepSession(self.time_ms, session))
+                case CloseSessionRequest():
+                    return self._apply(CloseSession(self.time_ms, session))
+                case StatusRequest():
+                    return answer_of_value(self.status(digest=request.digest), 0, 0)
+                case DescribeRequest():
+                    return answer_of_value(self.describe_machines(), 0, 0)
+        except NotApplied as problem:
+            return answer_of_problem(problem)
+
+    def arguments_of_json(self, machine: str, operation: str, body: bytes) -> bytes:
+        return self.host.arguments_of_json(machine, operation, body)
+
+    def describe_machines(self) -> dict[str, Any]:
+        self.descriptions += 1
+        return self.host.describe()
+
+    def status(self, *, digest: bool = False) -> dict[str, Any]:
+        return {"name": "n1", **self.host.status(), **({"digest": self.host.digest()} if digest else {})}
+
+    def ready(self) -> tuple[bool, str]:
+        return self.readiness
+
+    def alive(self) -> tuple[bool, str]:
+        return self.soundness
+
+    def _apply(self, command: LogCommand) -> bytes:
+        return self.host.apply(self.host.applied_index + 1, TERM, command)

@@ -1,0 +1,5 @@
+"""The state machines that come with txraft. Only their names: a machine is imported when it is used."""
+
+from txraft.statemachine import StateMachinePlugin
+
+counter = StateMachinePlugin("counter", "txraft.machines.counter.Counter")
