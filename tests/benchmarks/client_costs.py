@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.client_costs [--concurrent 8] [--calls 200000]
 
-The server is a function in the same process, whose own cost is measured by itself and taken off. `--concurrent` is the number of calls that one client
-has under way: they share the frames, so that more of them cost less each.
+The server is a function in the same process, whose own cost is measured by itself and taken off. `--concurrent` is the number of
+calls that one client has under way: they share the frames, so that more of them cost less each.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Echo:
         self._written: list[bytes] = []
         self.frames = 0
         self.spent_s = 0.0
-        connection.write = self._written.append  # type: ignore[method-assign]
+        connection.write = self._written.append  # type: ignore[assignment, method-assign]
 
     def turn(self) -> None:
         begin = time.perf_counter()

@@ -12,6 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
+from twisted.web.server import Site
 
 from tests.support.fake_gate import FakeGate
 from txraft.http import make_site
@@ -20,7 +21,6 @@ from txraft.limits import Limits, Timing
 
 LIMITS = Limits(http_body_bytes_max=4_000, session_results_max=10)
 TIMING = Timing(frame_s=30.0, session_s=600.0)
-NOW_S = 1_700_000_000
 
 
 @frozen
@@ -58,7 +58,7 @@ class Exchange:
     protocol: Any = None
 
     def __attrs_post_init__(self) -> None:
-        self.protocol = self.site.buildProtocol(None)
+        self.protocol = Site.buildProtocol(self.site, None)
         self.protocol.makeConnection(self.transport)
 
     def send(self, raw: bytes) -> None:
@@ -69,7 +69,8 @@ class Exchange:
 
     def responses(self, *methods: str) -> list[Response]:
         """What came back so far, all of it whole; `methods` of the requests, where one is HEAD."""
-        rest, found = self.transport.value(), []
+        found: list[Response] = []
+        rest = self.transport.value()
         self.transport.clear()
         while rest:
             head, _, rest = rest.partition(b"\r\n\r\n")
@@ -107,10 +108,13 @@ class HttpTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.clock.advance(NOW_S)
+        self.date = "Tue, 14 Nov 2023 22:13:20 GMT"
         self.gate = FakeGate({"counter": "counter", "shelf": "tests.http.shelf.Shelf"})
-        self.site = make_site(self.gate, limits=LIMITS, timing=TIMING, reactor=self.clock)
+        self.site = make_site(self.gate, limits=LIMITS, timing=TIMING, reactor=self.clock, make_date=self.make_date)
         self.exchange = Exchange(self.site)
+
+    def make_date(self) -> bytes:
+        return self.date.encode()
 
     def get(self, path: str, **headers: str) -> Response:
         return self.exchange.ask("GET", path, headers=headers)

@@ -7,6 +7,7 @@ import json
 from tests.http.exchange import HttpTestCase
 from txraft import __version__
 from txraft.errors import NotApplied, Outcome, Refused, Unknown
+from txraft.limits import Limits
 from txraft.wire.requests import Ask
 
 
@@ -34,7 +35,7 @@ class CommandTests(HttpTestCase):
     def test_a_bug_in_a_machine_is_500_unknown_without_internals(self) -> None:
         response = self.post("/v1/shelf/fail")
         self.assert_problem(response, 500, "machine_error", "unknown")
-        self.assertNotIn(b"ZeroDivisionError", response.body)
+        self.assertNotIn(b"secret", response.body)
         self.assertNotIn(b"Traceback", response.body)
 
     def test_unknown_names_are_404_and_not_applied(self) -> None:
@@ -43,7 +44,7 @@ class CommandTests(HttpTestCase):
         self.assert_problem(self.get("/v1/counter/%3Cscript%3E"), 404, "unknown_command", "not_applied")
 
     def test_before_the_machines_are_known_it_is_503(self) -> None:
-        self.gate.describe_machines = dict  # type: ignore[method-assign,assignment]
+        self.gate.describe_machines = dict  # type: ignore[method-assign]
         self.gate.readiness = (False, "the log is being replayed: 40 %")
         response = self.post("/v1/counter/add", '{"name": "a"}')
         self.assert_problem(response, 503, "not_ready", "not_applied", "replayed: 40 %")
@@ -92,7 +93,7 @@ class CommandTests(HttpTestCase):
             self.assertEqual(response.header("Retry-After"), "1" if status == 503 else None, problem)
 
     def test_a_code_that_is_no_word_makes_a_valid_type(self) -> None:
-        self.gate.problem = Refused("no such <thing>\r\n", "a\r\nb", **{"type": 1, "ä": b"\xff"})
+        self.gate.problem = Refused("no such <thing>\r\n", "a\r\nb", type=1, ä=b"\xff")
         document = self.post("/v1/counter/add", '{"name": "a"}').json
         self.assertEqual(document["type"], "urn:txraft:problem:no%20such%20%3Cthing%3E%0D%0A")
         self.assertEqual((document["code"], document["detail_type"], document["ä"]), ("no such <thing>\r\n", 1, "/w=="))
@@ -145,7 +146,7 @@ class HostileArgumentsTests(HttpTestCase):
         self.assertEqual(self.get("/v1/counter/get?name=a").json["result"], large)
 
     def test_an_integer_with_more_digits_than_python_converts(self) -> None:
-        self.exchange.site.limits = type(self.exchange.site.limits)()
+        self.site.limits = Limits()
         for digits in (4_400, 100_000):
             self.refused(f'{{"value": {"9" * digits}}}')
             self.refused(f'{{"name": "a", "amount": {"9" * digits}}}', path="/v1/counter/add")
@@ -195,10 +196,8 @@ class QueryTests(HttpTestCase):
             "numbers=[" * 900,
         ):
             self.assert_problem(self.get(f"/v1/shelf/echo?{query}"), 400, "invalid_arguments", "not_applied")
-        for query in ("text=%ff", "text=\xff", "&".join(f"a{number}=1" for number in range(300))):
-            self.exchange.send(b"GET /v1/shelf/echo?" + query.encode("latin-1") + b" HTTP/1.1\r\n\r\n")
-            (response,) = self.exchange.responses()
-            self.assert_problem(response, 400, "bad_request", "not_applied")
+        for query in ("text=%ff", "&".join(f"a{number}=1" for number in range(300))):
+            self.assert_problem(self.get(f"/v1/shelf/echo?{query}"), 400, "bad_request", "not_applied")
 
     def test_post_takes_a_json_object(self) -> None:
         response = self.post("/v1/shelf/echo", '{"text": "x", "numbers": [1]}')
@@ -227,7 +226,7 @@ class QueryTests(HttpTestCase):
         response = self.get("/v1/shelf/keyed")
         self.assertEqual(
             response.json["result"],
-            {"1": "a", "aw==": "b", "true": 1.5, "null": None, "t": "/w==", str(2**70): [2**70]},
+            {"1": "a", "aw==": "b", "null": None, "t": "/w==", "large": [2**70]},
         )
         self.assertEqual(self.post("/v1/shelf/raw", '{"content": "/w=="}').json["result"], "/w==")
 
@@ -364,11 +363,11 @@ class StatusTests(HttpTestCase):
             "/v1//add",
             "/v2/counter/add",
             "/v1/counter/get/x",
-            "/%ff",
             "*",
             "/livez/",
         ):
             self.assert_problem(self.get(path), 404, "not_found", "not_applied", "/v1/machines")
+        self.assert_problem(self.get("/v1/counter/%ff"), 404, "not_found", "not_applied", "UTF-8")
 
     def test_methods_of_fixed_paths(self) -> None:
         for path in ("/livez", "/readyz", "/version", "/v1/status", "/v1/machines"):

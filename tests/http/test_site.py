@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.logger import capturedLogs
 
 from tests.http.exchange import LIMITS, TIMING, Exchange, HttpTestCase, raw_request
 from txraft.http import make_site
@@ -20,7 +21,7 @@ class BodyTests(HttpTestCase):
         return "\r\n".join(["POST /v1/shelf/keep HTTP/1.1", *lines, "", ""]).encode()
 
     def test_a_body_of_the_greatest_length_is_taken(self) -> None:
-        body = json.dumps({"value": "x" * 3_985}).encode()
+        body = json.dumps({"value": "x" * 3_987}).encode()
         self.assertEqual(len(body), LIMITS.http_body_bytes_max)
         self.assertEqual(self.post("/v1/shelf/keep", body).status, 200)
 
@@ -86,8 +87,10 @@ class HeaderTests(HttpTestCase):
             self.assertEqual(response.header("Date"), "Tue, 14 Nov 2023 22:13:20 GMT")
             self.assertIs(response.header("Access-Control-Allow-Origin"), None)
             self.assertIs(response.header("Server"), None)
+        self.date = "Tue, 14 Nov 2023 23:13:20 GMT"
+        self.assertEqual(self.get("/livez").header("Date"), "Tue, 14 Nov 2023 22:13:20 GMT", "made once a second")
         self.clock.advance(2)
-        self.assertEqual(self.get("/livez").header("Date"), "Tue, 14 Nov 2023 22:13:22 GMT")
+        self.assertEqual(self.get("/livez").header("Date"), "Tue, 14 Nov 2023 23:13:20 GMT")
 
     def test_header_sizes_are_bounded(self) -> None:
         for raw in (b"GET /" + b"x" * 20_000, b"GET / HTTP/1.1\r\n" + b"A: " + b"x" * 20_000, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 5_000):
@@ -99,10 +102,13 @@ class HeaderTests(HttpTestCase):
         self.assertEqual(self.site.acceptableProtocols(), [b"http/1.1"])
 
     def test_there_is_no_access_log(self) -> None:
-        self.site.doStart()
-        self.addCleanup(self.site.doStop)
-        self.get("/livez")
-        self.assertEqual(self.clock.getDelayedCalls(), [call for call in self.clock.getDelayedCalls() if call.active()][:1])
+        timers = len(self.clock.getDelayedCalls())
+        self.site.startFactory()
+        self.addCleanup(self.site.stopFactory)
+        self.assertEqual(len(self.clock.getDelayedCalls()), timers)
+        with capturedLogs() as events:
+            self.get("/livez")
+        self.assertEqual(events, [])
 
 
 class ConnectionTests(HttpTestCase):
@@ -174,10 +180,31 @@ class ConnectionTests(HttpTestCase):
 
     def test_an_idle_connection_is_closed_after_five_minutes(self) -> None:
         self.get("/livez")
+        for _ in range(3):
+            self.clock.advance(299)
+            self.assertFalse(self.exchange.transport.disconnecting)
+            self.get("/livez")
+        self.clock.advance(301)
+        self.assertTrue(self.exchange.transport.disconnecting)
+        self.clock.advance(14)
+        self.assertFalse(self.exchange.transport.aborted)
+        self.clock.advance(1)
+        self.assertTrue(self.exchange.transport.aborted, "what it has not read is not kept for ever")
+        self.exchange.hang_up()
+
+    def test_a_connection_that_waits_for_an_answer_is_not_idle(self) -> None:
+        self.gate.held = []
+        self.exchange.send(ADD)
+        self.clock.advance(301)
+        self.assertFalse(self.exchange.transport.disconnecting)
+        self.gate.held[0].callback(decode_answer(answer_of_value(1, 5, 3)))
         self.clock.advance(299)
         self.assertFalse(self.exchange.transport.disconnecting)
-        self.clock.advance(2)
-        self.assertTrue(self.exchange.transport.disconnecting)
+
+    def test_requests_that_arrive_whole_make_no_timers(self) -> None:
+        for _ in range(10):
+            self.post("/v1/counter/add", '{"name": "a"}')
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
 
 class FailureTests(HttpTestCase):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -82,8 +83,6 @@ class MonotonicReactorTests(SynchronousTestCase):
         self.clock.stop()
         thread.join(10)
         self.assertFalse(thread.is_alive())
-        try:
+        with suppress(Empty):
             self.reactor.run_one(timeout=0)
-        except Empty:
-            pass
         self.assertEqual(self.called, [])

@@ -51,7 +51,7 @@ def _divide(cluster: Cluster, random: Random) -> None:
 
 def _leave_a_bridge(cluster: Cluster, random: Random) -> None:
     """Two halves that see each other only through one server."""
-    bridge, *others = random.sample(list(cluster.servers), len(cluster.servers))
+    _, *others = random.sample(list(cluster.servers), len(cluster.servers))
     half = len(others) // 2
     cluster.network.separate(others[:half], others[half:])
 

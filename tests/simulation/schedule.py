@@ -179,9 +179,10 @@ class Schedule:
         some = sorted(self._misfortune.sample(voters, len(voters) // 2 + 1))
         others = [name for name in cluster.servers if name not in some]
         self._mend(*some)
-        cluster.network.calm()
+        cluster.calm()
         for name in others:
             self._misfortune.choice((cluster.crash, cluster.isolate))(name)
+        cluster.await_leader(*some)
         cluster.await_level(*some)
 
     def _peace_for_all(self) -> None:

@@ -19,6 +19,7 @@ from tests.support.disk import (
     no_sync,
     open_storage,
     persist,
+    restore,
     segments,
     small,
     vote,
@@ -176,8 +177,7 @@ class AnyCallTests(SynchronousTestCase):
             storage.write([persist(4, commands("c" * 600)), persist(4, commands("d" * 600, "e"), truncate=True)])
             after = segments(root)[0].read_bytes()
             storage.close()
-        for name, content in before.items():
-            (root / name).write_bytes(content)
+        restore(root, before)
         segment = segments(root)[0]
         torn = segment.read_bytes()
         segment.write_bytes(with_sectors(torn, after, changed_sectors(torn, after)[1:]))

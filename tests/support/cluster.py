@@ -11,6 +11,7 @@ from random import Random
 
 from attrs import frozen
 
+from tests.support.logs import first_entries
 from tests.support.simulated_disk import SimulatedDisk
 from tests.support.simulated_network import SimulatedNetwork
 from tests.support.simulated_server import SimulatedServer
@@ -95,7 +96,7 @@ class Cluster:
         self.witness = Witness(self.configuration, disks)
         self.servers: dict[ServerId, SimulatedServer] = {}
         for name in voters + learners:
-            entries = self._first_entries((logs or {}).get(name, (1,)))
+            entries = first_entries((logs or {}).get(name, (1,)), self.configuration)
             metadata = Metadata(Term((terms or {}).get(name, entries[-1].term)), None)
             server = SimulatedServer(self, ServerId(name), metadata, entries)
             self.servers[ServerId(name)], disks[ServerId(name)] = server, server.disk
@@ -110,11 +111,6 @@ class Cluster:
         """A source of numbers between `bounds`."""
         random = self.random(purpose)
         return lambda: random.uniform(*bounds)
-
-    def _first_entries(self, terms: Sequence[int]) -> list[Entry]:
-        configuration = Entry(1, EntryKind.CONFIGURATION, self.configuration.encode())
-        rest = [Entry(term, EntryKind.COMMAND, f"{index}/{term}".encode()) for index, term in enumerate(terms[1:], 2)]
-        return [configuration, *rest]
 
     def _deliver(self, receiver: ServerId, sender: ServerId, message: Message) -> None:
         self.servers[receiver].receive(sender, message)
@@ -153,7 +149,7 @@ class Cluster:
 
     def await_level(self, *among: str, within_s: float | None = None) -> None:
         """All (or these) servers have committed and applied the whole of the same log, and one of them leads."""
-        within_s = within_s or 10 * self.timing.election_s
+        within_s = within_s or 20 * self.timing.election_s
         self.run_until(lambda: self.is_level(*among), within_s=within_s, what="all are level")
 
     def propose(self, name: str, *commands: bytes) -> list[Proposal]:
@@ -203,6 +199,12 @@ class Cluster:
     def heal(self) -> None:
         """Mend all cuts."""
         self.network.heal()
+
+    def calm(self) -> None:
+        """Mend all cuts; from now on nothing is lost or doubled by chance, and network and disks are quick."""
+        self.network.calm(self.draw(FAIR.delay_s, "calm delay"))
+        for server in self.servers.values():
+            server.disk.latency_s = self.draw(FAIR.disk_s, f"calm disk {server.id}")
 
     # What can be seen.
 

@@ -74,6 +74,23 @@ def contents(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file() and path.name != "lock"}
 
 
+def restore(root: Path, files: dict[str, bytes]) -> None:
+    """Make the files below `root` what `contents` found."""
+    for path in root.rglob("*"):
+        if path.is_file() and path.name != "lock" and str(path.relative_to(root)) not in files:
+            path.unlink()
+    for name, content in files.items():
+        (root / name).write_bytes(content)
+
+
+def kill(storage: Storage, root: Path) -> dict[str, bytes]:
+    """End a storage as kill -9 does: nothing more is written. Returns what is left."""
+    left = contents(root)
+    storage.close()
+    restore(root, left)
+    return left
+
+
 def segments(root: Path) -> list[Path]:
     return sorted((root / "log").glob("*.segment"))
 

@@ -1,4 +1,4 @@
-"""Servers that a client can be tried against without sockets: they speak the wire's codec, agree by sharing one object, and do as each test says."""
+"""Servers to try a client against without sockets: they speak the wire's codec, share one state, and do as each test says."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class FakeConnection(StringTransport):
     """The client's transport, with the server at the other end of it. Bytes arrive at once; answers and ends in the next turn."""
 
     def __init__(self, server: FakeServer, protocol: Protocol) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.server = server
         self.protocol = protocol
         self.open = True
@@ -249,7 +249,7 @@ class FakeReactor(MemoryReactorClock):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.servers: dict[str, FakeServer] = {}
         self.black_holes: set[str] = set()
         self.dialled: list[str] = []
@@ -279,7 +279,7 @@ class FakeReactor(MemoryReactorClock):
         if server is None:
             factory.clientConnectionFailed(connector, Failure(ConnectionRefusedError()))
             return
-        protocol = factory.buildProtocol(IPv4Address("TCP", *address.split(":")))
+        protocol = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
         protocol.makeConnection(FakeConnection(server, protocol))
 
 

@@ -71,10 +71,11 @@ class SimulatedNetwork:
         self.cuts.clear()
         self.drops.clear()
 
-    def calm(self) -> None:
+    def calm(self, delay_s: Callable[[], float]) -> None:
         """Mend everything, and lose and double nothing by chance either."""
         self.heal()
         self.loss = self.duplication = 0.0
+        self.delay_s = delay_s
 
     def _happens(self, probability: float) -> bool:
         return probability > 0 and self.random.random() < probability

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tests.support.logs import configurations_of, term_runs
 from tests.support.simulated_disk import SimulatedDisk
 from tests.support.virtual_time import Event
 from tests.support.witness import Proposal, Read
-from txraft.core.configuration import Configuration
 from txraft.core.consensus import ConsensusModule
 from txraft.core.effects import (
     Apply,
@@ -28,8 +28,8 @@ from txraft.core.effects import (
     StopElectionTimer,
     StopHeartbeats,
 )
-from txraft.core.entry import Entry, EntryKind
-from txraft.core.ids import Index, ServerId, Term
+from txraft.core.entry import Entry
+from txraft.core.ids import Index, ServerId
 from txraft.core.invariants import remember
 from txraft.core.log import Log
 from txraft.core.messages import Message
@@ -79,21 +79,20 @@ class SimulatedServer:
         if self.module is not None:
             return
         self.cluster.witness.restarted(self.id)
-        entries, runs = list(self.disk.entries), list[tuple[Index, Term]]()
-        for number, entry in enumerate(entries, 1):
-            if not runs or runs[-1][1] != entry.term:
-                runs.append((Index(number), Term(entry.term)))
-        size, limits = len(entries), self.cluster.limits
-        log = Log.recovered(
-            cache_bytes_max=limits.log_cache_bytes_max, last_index=Index(size), term_runs=runs, tail_first=Index(1), tail=entries
-        )
-        configurations = [
-            (Index(number), Configuration.decode(entry.payload))
-            for number, entry in enumerate(entries, 1)
-            if entry.kind == EntryKind.CONFIGURATION
-        ]
+        entries, limits = list(self.disk.entries), self.cluster.limits
         self.module = ConsensusModule(
-            self.id, metadata=self.disk.metadata, log=log, configurations=configurations, limits=limits, timing=self.cluster.timing
+            self.id,
+            metadata=self.disk.metadata,
+            log=Log.recovered(
+                cache_bytes_max=limits.log_cache_bytes_max,
+                last_index=Index(len(entries)),
+                term_runs=term_runs(entries),
+                tail_first=Index(1),
+                tail=entries,
+            ),
+            configurations=configurations_of(entries),
+            limits=limits,
+            timing=self.cluster.timing,
         )
         self._step("starts", None, lambda module, now: module.start(now))
 
@@ -110,7 +109,7 @@ class SimulatedServer:
 
     def pause(self) -> None:
         """The process is stopped: what comes to it waits, timers and disk too."""
-        if self._postponed is None:
+        if self.module is not None and self._postponed is None:
             self._postponed = []
 
     def resume(self) -> None:

@@ -28,6 +28,8 @@ ALONE = {"data": SAYS_NOTHING}
 
 WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+")
 
+TWISTED_NAMED = re.compile("[a-z][A-Z]|^write$")
+
 
 def check_names(source: Source) -> Iterator[str]:
     """The banned words among the names that this file gives, its own included. Names it only uses are others' affair."""
@@ -40,26 +42,23 @@ def check_names(source: Source) -> Iterator[str]:
                 yield source.at(line, f"the name {name} uses {word!r}: {instead}")
 
 
-def _given_names(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(tree):
-        match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef():
-                yield node.lineno, node.name
-                twisted_says_so = re.search("[a-z][A-Z]", node.name) is not None
-                arguments = node.args
-                for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]:
-                    if argument is not None and not twisted_says_so:
-                        yield argument.lineno, argument.arg
-            case ast.ClassDef():
-                yield node.lineno, node.name
-            case ast.Name(ctx=ast.Store()):
-                yield node.lineno, node.id
-            case ast.Attribute(ctx=ast.Store()):
-                yield node.lineno, node.attr
-            case ast.alias(asname=str(name)):
-                yield node.lineno, name
-            case ast.ExceptHandler(name=str(name)):
-                yield node.lineno, name
+def _given_names(node: ast.AST, not_ours: frozenset[str] = frozenset()) -> Iterator[tuple[int, str]]:
+    """Names that the code gives; not the arguments of a function that Twisted has named (`dataReceived`), it has named them too."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            yield node.lineno, node.name
+            if TWISTED_NAMED.search(node.name):
+                not_ours |= {one.arg for one in ast.walk(node.args) if isinstance(one, ast.arg)}
+        case ast.ClassDef():
+            yield node.lineno, node.name
+        case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()) if name not in not_ours:
+            yield node.lineno, name
+        case ast.Attribute(attr=name, ctx=ast.Store()):
+            yield node.lineno, name
+        case ast.alias(asname=str(name)) | ast.ExceptHandler(name=str(name)):
+            yield node.lineno, name
+    for child in ast.iter_child_nodes(node):
+        yield from _given_names(child, not_ours)
 
 
 class TheHouse(TidyTestCase):
@@ -94,7 +93,7 @@ class NamesAreChecked(TidyTestCase):
         self.assert_tidy(check_names(Source.of("a.py", "data_dir = metadata = 1")))
 
     def test_the_words_of_others_are_not_ours(self) -> None:
-        self.assert_tidy(check_names(Source.of("a.py", "log.info(handler=1)\nclass P:\n    def dataReceived(self, data): pass")))
+        self.assert_tidy(check_names(Source.of("a.py", "log.info(handler=1)\nclass P:\n    def dataReceived(self, data): data = 1")))
 
     def test_within_a_longer_word(self) -> None:
         self.assert_tidy(check_names(Source.of("a.py", "information = utility = processed = 1")))

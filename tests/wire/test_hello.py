@@ -36,7 +36,7 @@ def refusal(**changes: Any) -> str | None:
     known = {"is_member": True, "incarnation_seen": 5}
     ours = {key: changes.pop(key, value) for key, value in known.items()}
     hello = msgspec.structs.replace(HELLO, **changes)
-    refused = refusal_of_hello(hello, cluster_id="c" * 32, server_id="n1", **ours)  # type: ignore[arg-type]
+    refused = refusal_of_hello(hello, cluster_id="c" * 32, server_id="n1", **ours)
     return refused.code if refused is not None else None
 
 

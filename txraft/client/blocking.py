@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import threading
@@ -25,7 +26,7 @@ class BlockingClient:
     Commands are exactly-once: a session is opened before the first, and each is tried, with the same serial number, until it is answered or
     its time is up. Every call returns the value or raises `txraft.errors.Refused`, `NotApplied` or `Unknown`.
 
-    Thread-safe: threads take turns, one call at a time. For calls side by side give each thread its own client, or use `txraft.client.Client`.
+    Thread-safe: threads take turns, one call at a time. For calls side by side give each thread its own client, or use `Client`.
 
     Args:
         endpoints: ``HOST:PORT`` of client ports, tried in turn; followers forward to the leader.
@@ -63,7 +64,8 @@ class BlockingClient:
         Args:
             machine: name of the machine, e.g. ``counter``.
             command: name of the command.
-            args, kwargs: its arguments. Positional ones are mapped to names by what the server says of the command.
+            *args: arguments by position; they get the names that the server declares.
+            **kwargs: arguments by name.
             exactly_once: False sends it without a session: when the outcome cannot be known it is reported, never tried again.
 
         Raises:
@@ -79,7 +81,7 @@ class BlockingClient:
                 headers = self._next_key(deadline_s) if exactly_once else {}
                 try:
                     answer = self._perform("POST", path, body, headers, deadline_s, changes=True, repeatable=exactly_once)
-                    return _result(answer)
+                    return _result(answer, Unknown)
                 except _SessionGone:
                     self._session = None
 
@@ -94,7 +96,7 @@ class BlockingClient:
             deadline_s = self._monotonic() + self._timeout_s
             path = f"/v1/{quote(machine, safe='')}/{quote(query, safe='')}?consistency={quote(consistency, safe='')}"
             body = self._body(machine, "queries", query, args, kwargs, deadline_s)
-            return _result(self._perform("POST", path, body, {}, deadline_s))
+            return _result(self._perform("POST", path, body, {}, deadline_s), NotApplied)
 
     def machine(self, name: str) -> BlockingMachine:
         """The commands and queries of one machine as methods: ``client.machine("counter").add("a", 2)``."""
@@ -112,10 +114,8 @@ class BlockingClient:
         """Close the session, as far as that is possible within a second, and the connection. The client cannot be used after."""
         with self._lock:
             if self._session is not None and not self._closed:
-                try:
+                with contextlib.suppress(Outcome):  # Otherwise it expires by itself.
                     self._api.exchange("DELETE", f"/v1/sessions/{quote(self._session, safe='')}", None, {}, _CLOSE_S)
-                except Outcome:
-                    pass  # It expires by itself.
             self._session = None
             self._closed = True
             self._api.close()
@@ -130,7 +130,7 @@ class BlockingClient:
         with self._lock:
             answer = self._perform("GET", path, None, {}, self._monotonic() + self._timeout_s)
         if not isinstance(answer, dict):
-            raise Unknown("unexpected_answer", f"the answer to GET {path} is no JSON object")
+            raise NotApplied("unexpected_answer", f"the answer to GET {path} is no JSON object")
         return answer
 
     def _body(self, machine: str, kind: str, operation: str, args: Sequence[Any], named: dict[str, Any], deadline_s: float) -> bytes:
@@ -205,7 +205,10 @@ class BlockingClient:
         """Try until there is an answer or the deadline has passed.
 
         Args:
-            method, path, body, headers: the request, the same at each try.
+            method: of the request, which is the same at each try.
+            path: with the query string.
+            body: JSON, or None.
+            headers: further ones.
             deadline_s: on the monotonic clock.
             changes: it is a command: lost sight of, its outcome is unknown.
             repeatable: sending it twice applies nothing twice.
@@ -258,7 +261,7 @@ class _SessionGone(Exception):
     """The command was certainly not applied, for its session is not there any more."""
 
 
-def _result(answer: Any) -> Any:
+def _result(answer: Any, otherwise: type[Outcome]) -> Any:
     if not isinstance(answer, dict) or "result" not in answer:
-        raise Unknown("unexpected_answer", "the answer holds no result: is it a txraft node?")
+        raise otherwise("unexpected_answer", "the answer holds no result: is it a txraft node?")
     return answer["result"]

@@ -26,11 +26,13 @@ _CONSISTENCIES = {"linearizable": Kind.QUERY, "local": Kind.LOCAL_QUERY}
 class Client:
     """Calls commands and queries on a cluster over the native protocol.
 
-    It finds the leader, keeps one connection to it, and sends all calls of one turn of the reactor in one frame. Commands are exactly-once: they
-    have a session (opened before the first one) and serial numbers, and are sent again, as the same, until they are answered or their time is up.
+    It finds the leader, keeps one connection to it, and sends all calls of one turn of the reactor in one frame. Commands are
+    exactly-once: they have a session (opened before the first one) and serial numbers, and are sent again, as the same, until they
+    are answered or their time is up.
 
-    Every call returns a Deferred, to be awaited or given callbacks, and cancelled if need be (a cancelled command may still be applied). It fires with
-    the result, or fails with `txraft.errors.Refused`, `NotApplied` or `Unknown`. All calls are made on the reactor's thread.
+    Every call returns a Deferred, to be awaited or given callbacks, and cancelled if need be (a cancelled command may still be
+    applied). It fires with the result, or fails with `txraft.errors.Refused`, `NotApplied` or `Unknown`. All calls are made on the
+    reactor's thread.
 
     Args:
         reactor: Twisted's.
@@ -73,12 +75,13 @@ class Client:
         Args:
             machine: name of the machine, e.g. ``counter``.
             command: name of the command.
-            args, kwargs: its arguments, by position or by name; plain values.
+            *args: arguments by position; plain values.
+            **kwargs: arguments by name.
             exactly_once: False sends it without a session: when its outcome cannot be known that is reported, never tried again.
 
         Returns:
-            Fires with the result. Fails with `Refused` (by the machine; nothing was changed), `NotApplied` (certainly not applied) or `Unknown` (it
-            may have been applied or may yet be).
+            Fires with the result. Fails with `Refused` (by the machine; nothing was changed), `NotApplied` (certainly not applied)
+            or `Unknown` (it may have been applied or may yet be).
         """
         return self._call(Kind.COMMAND if exactly_once else Kind.COMMAND_WITHOUT_SESSION, machine, command, args, kwargs)
 
@@ -88,7 +91,8 @@ class Client:
         Args:
             machine: name of the machine.
             query: name of the query.
-            args, kwargs: its arguments.
+            *args: arguments by position; plain values.
+            **kwargs: arguments by name.
             consistency: ``linearizable`` sees every command answered before; ``local`` is what the connected server has, however old.
 
         Returns:
@@ -117,7 +121,8 @@ class Client:
     def close(self) -> Deferred[None]:
         """Close the session, as far as that is possible within a second, and all connections.
 
-        Calls under way fail at once with code `client_closed`, as `NotApplied` if that is certain, as `Unknown` otherwise. No timer is left behind.
+        Calls under way fail at once with code `client_closed`, as `NotApplied` if that is certain, as `Unknown` otherwise. No timer
+        is left behind.
         """
         done: Deferred[None] = Deferred()
         if self._closing is None:

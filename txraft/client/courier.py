@@ -82,9 +82,7 @@ class Courier:
         self._sweep_s = min(0.25, max(0.01, timeout_s / 40))
         self._closed = False
 
-    def submit(
-        self, kind: Kind, machine: str = "", operation: str = "", arguments: bytes = b"", option: int = 0
-    ) -> Deferred[Any]:
+    def submit(self, kind: Kind, machine: str = "", operation: str = "", arguments: bytes = b"", option: int = 0) -> Deferred[Any]:
         """Make a call of the client's user. `arguments` are encoded; `option` is as in `Call`."""
         if self._closed:
             return fail(NotApplied("client_closed", "this client was closed"))

@@ -34,7 +34,7 @@ class NodeConfig:
         cluster: name of the cluster; with `bootstrap` it makes the cluster id.
         data_dir: absolute; not created or looked at here.
         peer: Twisted server endpoint string where other servers connect.
-        client: server endpoint strings where clients connect.
+        client: server endpoint strings where clients connect; empty for a node that only its own program calls.
         advertise_peer: how other servers reach this one (`HOST:PORT` or client endpoint string); "" if alone and not derivable.
         advertise_client: how clients reach it; "" likewise.
         bootstrap: address by server, of the first voters; it counts on the first start only.
@@ -242,7 +242,7 @@ def _advertise_client(settings: _Settings, client: tuple[str, ...], advertise_pe
     """As given; else the first client endpoint that tells its address; on all interfaces, the host that peers use."""
     place = addresses.host_and_port(advertise_peer) if advertise_peer else None
     reached = next((found for endpoint in client if (found := _reached_at(endpoint, place[0] if place else ""))), "")
-    if not reached and not alone and "advertise_client" not in settings.given:
+    if client and not reached and not alone and "advertise_client" not in settings.given:
         raise ConfigurationError(
             f"cannot tell from the client endpoints ({', '.join(client)}) where clients reach this server",
             origin=settings.origins["client"],

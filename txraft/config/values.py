@@ -45,6 +45,7 @@ class Invalid(Exception):
 
 
 def kind_of(value: Any) -> str:
+    """What a person would call `value`."""
     kinds = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
     return kinds.get(type(value), f"a {type(value).__name__}") if value is not None else "nothing"
 
@@ -94,8 +95,6 @@ def _server_endpoint(value: Any) -> str:
 
 def _server_endpoints(value: Any) -> tuple[str, ...]:
     items = value if isinstance(value, (list, tuple)) else [value]
-    if not items:
-        raise Invalid("is an empty list", "Write at least one, e.g. tcp:2379:interface=127.0.0.1")
     return tuple(_server_endpoint(item) for item in items)
 
 

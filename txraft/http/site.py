@@ -5,6 +5,7 @@ HTTP/1.1 only. Nothing a client does raises past the channel.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import cast
 
@@ -29,19 +30,25 @@ __all__ = ["ApiChannel", "ApiRequest", "ApiSite", "make_site"]
 _IDLE_S = 300.0
 """A connection without a request is closed after this long."""
 
+_CLOSING_S = 15.0
+"""What a client has not read this long after that is dropped."""
+
 _LENGTH_DIGITS_MAX = 18
 
 
-def make_site(gate: ClientGate, *, limits: Limits, timing: Timing, reactor: IReactorTime) -> ApiSite:
+def make_site(
+    gate: ClientGate, *, limits: Limits, timing: Timing, reactor: IReactorTime, make_date: Callable[[], bytes] = datetimeToString
+) -> ApiSite:
     """The protocol factory for HTTP connections to the client port.
 
     Args:
         gate: the node.
         limits: `http_body_bytes_max` bounds a body, `session_results_max` what a session keeps.
         timing: `frame_s` bounds the arrival of a request once begun; `session_s` is the default of new sessions.
-        reactor: its clock, for timeouts and the `Date` header.
+        reactor: for timeouts; its clock may be monotonic.
+        make_date: for the `Date` header, from the wall clock.
     """
-    return ApiSite(Api(gate, limits, timing, Operations(gate, reactor.seconds)), limits, timing, reactor)
+    return ApiSite(Api(gate, limits, timing, Operations(gate, reactor.seconds)), limits, timing, reactor, make_date)
 
 
 class ApiRequest(Request):
@@ -119,6 +126,7 @@ class ApiRequest(Request):
             self.channel.abort()  # What follows half an answer would be taken for its rest.
             return
         self._write(reply)
+        self.channel.touch()
         Request.finish(self)
 
     def _write(self, reply: Reply) -> None:
@@ -149,17 +157,33 @@ class ApiRequest(Request):
 
 
 class ApiChannel(HTTPChannel):
-    """One connection. A request once begun must arrive whole within `Timing.frame_s`, however slowly its bytes drip."""
+    """One connection. A request once begun must arrive whole within `Timing.frame_s`, however slowly its bytes drip.
+
+    The base class's idle timeout is not used: it takes two new timers for every request.
+    """
 
     site: ApiSite
     requests: list[ApiRequest]
     requestFactory = ApiRequest
     _arrivals = 0
     _deadline: IDelayedCall | None = None
+    _idle: IDelayedCall | None = None
+    _touched_s = 0.0
     _log = Logger()
+
+    def connectionMade(self) -> None:
+        """The connection is ours."""
+        HTTPChannel.connectionMade(self)
+        self.touch()
+        self._idle = self.site.reactor.callLater(_IDLE_S, self._look_whether_idle)
+
+    def touch(self) -> None:
+        """Something happened on this connection."""
+        self._touched_s = self.site.reactor.seconds()
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client."""
+        self.touch()
         arrivals = self._arrivals
         try:
             HTTPChannel.dataReceived(self, data)
@@ -167,7 +191,7 @@ class ApiChannel(HTTPChannel):
             self._log.failure("HTTP connection from {peer} failed", peer=HTTPChannel.getPeer(self))
             self.abort()
             return
-        if self._arrivals == arrivals and self._deadline is None and not (self.requests and self.requests[-1].arrived):
+        if self._arrivals == arrivals and self._deadline is None and not self._is_answering():
             self._deadline = self.site.reactor.callLater(self.site.timing.frame_s, self._too_slow)
 
     def request_arrived(self) -> None:
@@ -187,6 +211,8 @@ class ApiChannel(HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client has gone; requests being answered are told."""
         self._end_deadline()
+        if self._idle is not None:
+            self._idle.cancel()
         HTTPChannel.connectionLost(self, reason)
 
     def abort(self) -> None:
@@ -197,6 +223,21 @@ class ApiChannel(HTTPChannel):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _is_answering(self) -> bool:
+        return bool(self.requests) and self.requests[-1].arrived
+
+    def _look_whether_idle(self) -> None:
+        left_s = _IDLE_S if self._is_answering() else self._touched_s + _IDLE_S - self.site.reactor.seconds()
+        if left_s > 0:
+            self._idle = self.site.reactor.callLater(left_s, self._look_whether_idle)
+        else:
+            HTTPChannel.loseConnection(self)
+            self._idle = self.site.reactor.callLater(_CLOSING_S, self._drop)
+
+    def _drop(self) -> None:
+        self._idle = None
+        self.abort()
 
     def _too_slow(self) -> None:
         self._deadline = None
@@ -213,18 +254,19 @@ class ApiSite(Site):
 
     protocol = ApiChannel  # type: ignore[assignment]
 
-    def __init__(self, api: Api, limits: Limits, timing: Timing, reactor: IReactorTime) -> None:
-        Site.__init__(self, Resource(), ApiRequest, timeout=_IDLE_S, reactor=reactor, parsePOSTFormSubmission=False)
+    def __init__(self, api: Api, limits: Limits, timing: Timing, reactor: IReactorTime, make_date: Callable[[], bytes]) -> None:
+        Site.__init__(self, Resource(), ApiRequest, timeout=None, reactor=reactor, parsePOSTFormSubmission=False)
         self.api = api
         self.limits = limits
         self.timing = timing
+        self._make_date = make_date
         self._date = (-1, b"")
 
     def date(self) -> bytes:
         """The `Date` header, made once a second."""
         now = int(self.reactor.seconds())
         if self._date[0] != now:
-            self._date = (now, datetimeToString(now))
+            self._date = (now, self._make_date())
         return self._date[1]
 
     def startFactory(self) -> None:

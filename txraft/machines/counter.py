@@ -5,9 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from typing import Annotated, Any
 
-from msgspec import Meta
-
-from txraft.statemachine import INTEGER_BITS_MAX, Context, Refused, StateMachine, command, query
+from txraft.statemachine import INTEGER_BITS_MAX, Context, Meta, Refused, StateMachine, command, query
 
 __all__ = ["Counter"]
 

@@ -7,7 +7,7 @@ is handed over at once, header and content apart, and copied once.
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+from collections.abc import Callable
 
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITransport
 from zope.interface import implementer
@@ -15,12 +15,6 @@ from zope.interface import implementer
 from txraft.wire.frames import frame_header
 
 __all__ = ["Outbox"]
-
-
-class Pausing(Protocol):
-    """Called with whether the transport wants no more for now."""
-
-    def __call__(self, paused: bool) -> None: ...
 
 
 @implementer(IPushProducer)
@@ -33,7 +27,7 @@ class Outbox:
         unsent_bytes: of the frames kept here.
     """
 
-    def __init__(self, transport: ITransport, on_pause: Pausing | None = None) -> None:
+    def __init__(self, transport: ITransport, on_pause: Callable[[bool], object] | None = None) -> None:
         """`on_pause` is called with true when the transport asks to pause, with false when everything kept here has gone."""
         self.unsent_bytes = 0
         self._transport = transport

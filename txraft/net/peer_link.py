@@ -22,7 +22,16 @@ from txraft.errors import RemoteProtocolError
 from txraft.net.connections import GreetedConnection, Port, tune
 from txraft.net.outbox import Outbox
 from txraft.wire.codec import PeerMessage
-from txraft.wire.hello import HELLO_BYTES_MAX, PEER_MAGIC, HelloRefused, PeerHello, PeerWelcome, decode_peer_hello_reply, encode_greeting
+from txraft.wire.hello import (
+    HELLO_BYTES_MAX,
+    NOT_READY,
+    PEER_MAGIC,
+    HelloRefused,
+    PeerHello,
+    PeerWelcome,
+    decode_peer_hello_reply,
+    encode_greeting,
+)
 
 __all__ = ["Dialler", "EndpointOf", "PeerLink", "client_endpoint"]
 
@@ -95,6 +104,10 @@ class PeerConnection(GreetedConnection):
         reply = decode_peer_hello_reply(frame)
         link = self._link
         if isinstance(reply, HelloRefused):
+            if reply.code == NOT_READY.code:
+                link.attempt_failed(NOT_READY.sentence)
+                self.abort()
+                return
             self.reject("hello_refused", f"{link.peer} at {link.address} refuses our hello ({reply.code}): {reply.sentence}")
             return
         problem = link.welcomed(reply)

@@ -14,7 +14,7 @@ from txraft.core.ids import ServerId
 from txraft.net.connections import GreetedConnection, Port
 from txraft.node.ports import PeerGate
 from txraft.wire.codec import decode_peer_message
-from txraft.wire.hello import PEER_MAGIC, HelloRefused, PeerHello, PeerWelcome, decode_peer_hello, encode_greeting
+from txraft.wire.hello import NOT_READY, PEER_MAGIC, HelloRefused, PeerHello, PeerWelcome, decode_peer_hello, encode_greeting
 
 __all__ = ["Doorkeeper", "PeerProtocol"]
 
@@ -48,7 +48,8 @@ class PeerProtocol(GreetedConnection):
         reply = self._doorkeeper.admit(hello, self)
         if isinstance(reply, HelloRefused):
             self.send_frame(encode_greeting(reply))
-            self._incidents.report(f"refused_{reply.code}", self.remote, f"refused a hello of {hello.sender!r}: {reply.sentence}")
+            if reply != NOT_READY:
+                self._incidents.report(f"refused_{reply.code}", self.remote, f"refused a hello of {hello.sender!r}: {reply.sentence}")
             self.close()
         else:
             self.peer = ServerId(hello.sender)

@@ -21,7 +21,7 @@ from txraft.net.peer_protocol import PeerProtocol
 from txraft.node.ports import PeerGate
 from txraft.statemachine.results import answer_of_problem
 from txraft.wire.codec import LastEncoded, PeerMessage, encode_peer_message
-from txraft.wire.hello import HelloRefused, PeerHello, PeerWelcome, problem_of_welcome, refusal_of_hello
+from txraft.wire.hello import NOT_READY, HelloRefused, PeerHello, PeerWelcome, problem_of_welcome, refusal_of_hello
 from txraft.wire.requests import ForwardReply
 
 __all__ = ["Peers"]
@@ -67,6 +67,7 @@ class Peers(Service):
         self._gate = gate
         self._endpoint = endpoint
         self._members: dict[ServerId, _Member] = {}
+        self._members_known = False
         self._last_encoded = LastEncoded()
         self._links_ending: set[Deferred[None]] = set()
 
@@ -74,6 +75,7 @@ class Peers(Service):
 
     def set_members(self, addresses: Mapping[str, str]) -> None:
         """Link to each of these servers but this one, and to no other."""
+        self._members_known = True
         own_id = self._gate.identity.server_id
         wanted = {ServerId(name): address for name, address in addresses.items() if name != own_id}
         for peer in self._members.keys() - wanted.keys():
@@ -160,6 +162,8 @@ class Peers(Service):
 
     def admit(self, hello: PeerHello, connection: PeerProtocol) -> PeerWelcome | HelloRefused:
         """Judge a hello; once admitted, `connection` is the one of that sender, and an older one is closed."""
+        if not self._members_known:
+            return NOT_READY
         identity = self._gate.identity
         member = self._members.get(ServerId(hello.sender))
         refusal = refusal_of_hello(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -15,6 +16,7 @@ from twisted.python.failure import Failure
 from txraft.core.entry import Entry, EntryKind
 from txraft.core.ids import Index
 from txraft.core.log import Log
+from txraft.errors import Halted
 from txraft.node.ports import Caller
 from txraft.statemachine.log_commands import LogCommand, decode_log_command
 
@@ -118,8 +120,18 @@ class Applier:
         for entry in entries:
             index += 1
             if entry.kind == EntryKind.COMMAND:
-                command = answering.command_at(index) or decode_log_command(entry.payload)
+                command = answering.command_at(index) or _decode(index, entry.payload)
                 answering.applied(index, machines.apply(index, entry.term, command), touched)
             else:
                 machines.skip(index)
             self.applied = Index(index)
+
+
+def _decode(index: int, payload: bytes) -> LogCommand:
+    try:
+        return decode_log_command(payload)
+    except msgspec.MsgspecError as error:
+        raise Halted(
+            f"entry {index} of the log is a command that this version of txraft does not know ({error}): it was written by a newer "
+            "one, which this node must be upgraded to; skipping it would make this server differ from the others"
+        ) from None

@@ -1,5 +1,6 @@
 """Requests that came to a follower and belong to the leader: passed on once, over the peers' connection, and answered
-or given up in time."""
+or given up in time.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import Meta
+
 from txraft.errors import MachineUnavailable, NotApplied, Refused
 from txraft.statemachine.context import Context
 from txraft.statemachine.declared import StateMachine, command, query
@@ -19,6 +21,7 @@ __all__ = [
     "IStateMachine",
     "IStateMachinePlugin",
     "MachineUnavailable",
+    "Meta",
     "NotApplied",
     "Operation",
     "PluginListing",

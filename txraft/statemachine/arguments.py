@@ -113,35 +113,40 @@ def _most_frequent(names: list[str]) -> str:
 
 def sentence_of(error: Exception, encoded: bytes) -> str:
     """What is wrong with some arguments, naming the parameter where it can be told."""
+    text = _in_our_words(str(error))
     if isinstance(error, RecursionError):
-        return f"nested deeper than {NESTING_MAX} levels"
-    if isinstance(error, UnicodeDecodeError):
-        return f"{_culprit(encoded)}a text is not UTF-8"
-    text = str(error)
-    if (match := _PLACE.fullmatch(text)) is not None:
-        text = f"parameter `{match['place']}`: {'a key: ' if match['key'] else ''}{_lower_first(match['problem'])}"
-    elif (match := _MISSING.fullmatch(text)) is not None:
-        text = f"parameter {match[1]} is missing"
-    elif (match := _SURPLUS.fullmatch(text)) is not None:
-        text = f"there is no parameter {match[1]}"
+        text = f"nested deeper than {NESTING_MAX} levels"
+    elif isinstance(error, UnicodeDecodeError):
+        text = "a text is not UTF-8"
     elif not isinstance(error, ValueError):
-        text = f"{_culprit(encoded)}{type(error).__name__}: {text}"
+        text = f"{type(error).__name__}: {text}"
+    if not isinstance(error, msgspec.ValidationError):
+        text = _culprit(encoded) + text
     return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…"
 
 
+def _in_our_words(text: str) -> str:
+    if (match := _PLACE.fullmatch(text)) is not None:
+        problem = match["problem"]
+        return f"parameter `{match['place']}`: {'a key: ' if match['key'] else ''}{problem[:1].lower()}{problem[1:]}"
+    if (match := _MISSING.fullmatch(text)) is not None:
+        return f"parameter {match[1]} is missing"
+    if (match := _SURPLUS.fullmatch(text)) is not None:
+        return f"there is no parameter {match[1]}"
+    if text.startswith("Expected `object`"):
+        return f"expected its arguments by name, {text.partition(', ')[2]}"
+    return text
+
+
 def _culprit(encoded: bytes) -> str:
-    """The first parameter whose value cannot even be read, for the beginning of a sentence."""
+    """The first parameter whose value alone shows what is wrong, for the beginning of a sentence."""
     try:
         by_name = _BY_NAME.decode(encoded)
     except (ValueError, RecursionError):
         return ""
     for name, value in by_name.items():
         try:
-            decode_value(value)
+            check_nested_values(bytes(value))
         except (ValueError, RecursionError):
             return f"parameter `{name}`: "
     return ""
-
-
-def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]

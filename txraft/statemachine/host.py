@@ -178,7 +178,7 @@ class Host:
         except Exception as error:
             raise self._beyond_us(command, f"its arguments are not those of the command installed here ({error})") from error
         answer = hosted.run(context, operation, arguments)
-        if hosted.note_deadline():
+        if hosted.has_deadlines and hosted.note_deadline():
             self._set_wake()
         return answer
 

@@ -7,10 +7,11 @@ import traceback
 from collections.abc import Callable
 
 import msgspec
-from attrs import define
+from attrs import define, field
 
 from txraft.errors import NotApplied, Outcome, Refused, Unknown
 from txraft.statemachine.context import Context
+from txraft.statemachine.declared import StateMachine
 from txraft.statemachine.interfaces import IStateMachine
 from txraft.statemachine.operations import Operation
 from txraft.statemachine.plugin import LoadedMachine
@@ -46,6 +47,7 @@ class Hosted:
         not_before_ms: it does not run by itself before this log time; part of the snapshot.
         deadline_ms: the log time at which it next wants to run.
         last_error: one line.
+        has_deadlines: it ever wants to run by itself; asking costs time after each command.
     """
 
     name: str
@@ -56,6 +58,11 @@ class Hosted:
     not_before_ms: int = 0
     deadline_ms: int = NEVER_MS
     last_error: str = ""
+    has_deadlines: bool = field(init=False)
+
+    @has_deadlines.default
+    def _look_for_deadline(self) -> bool:
+        return getattr(type(self.machine), "deadline", None) is not StateMachine.deadline
 
     def run(self, ctx: Context, operation: Operation, arguments: msgspec.Struct) -> bytes:
         """Run a command; the encoded answer. What it raises is of `HALTING`."""

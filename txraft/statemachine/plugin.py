@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
-import twisted.plugins
 from attrs import frozen
 from twisted.plugin import IPlugin, getPlugins
 from zope.interface import implementer
@@ -116,7 +115,7 @@ def available_plugins() -> list[PluginListing]:
             listings.append(PluginListing(one.name, _origin_of(one), error=problem.what))
         else:
             listings.append(PluginListing(one.name, loaded.origin, loaded.version, loaded.declaration.doc))
-    listings += [PluginListing(file.stem, str(file), error=why) for file, why in _broken_files()]
+    listings += [PluginListing(file.rpartition("/")[2], file, error=why) for file, why in _broken_files()]
     return sorted(listings, key=lambda listing: (listing.name, listing.origin))
 
 
@@ -158,21 +157,17 @@ def _origin_of(plugin: IStateMachinePlugin) -> str:
     for name, module in list(sys.modules.items()):
         if name.startswith("twisted.plugins.") and any(value is plugin for value in vars(module).values()):
             return str(getattr(module, "__file__", None) or name)
-    return type(plugin).__module__
+    return str(type(plugin).__module__)
 
 
-def _broken_files() -> Iterator[tuple[Path, str]]:
+def _broken_files() -> Iterator[tuple[str, str]]:
     """The files in `twisted/plugins/` that `getPlugins` passes over in silence, with the reason."""
-    seen: set[str] = set()
-    for folder in twisted.plugins.__path__:
-        for file in sorted(Path(folder).glob("*.py")):
-            if file.stem == "__init__" or file.stem in seen:
-                continue
-            seen.add(file.stem)
-            try:
-                importlib.import_module(f"twisted.plugins.{file.stem}")
-            except (Exception, SystemExit) as error:
-                yield file, _reason(error)
+    folders = importlib.import_module("twisted.plugins").__path__
+    for found in pkgutil.iter_modules(folders, "twisted.plugins."):
+        try:
+            importlib.import_module(found.name)
+        except (Exception, SystemExit) as error:
+            yield f"{getattr(found.module_finder, 'path', '')}/{found.name.rpartition('.')[2]}.py", _reason(error)
 
 
 def _import_object(path: str) -> Any:

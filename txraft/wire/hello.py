@@ -18,6 +18,7 @@ from txraft.wire.codec import decode_as
 __all__ = [
     "CLIENT_MAGIC",
     "HELLO_BYTES_MAX",
+    "NOT_READY",
     "PEER_MAGIC",
     "ClientHello",
     "ClientHelloReply",
@@ -81,7 +82,7 @@ class HelloRefused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
     """The hello is refused and the connection closed.
 
     Attributes:
-        code: a stable word: `version`, `cluster`, `receiver`, `member` or `incarnation`.
+        code: a stable word: `version`, `cluster`, `receiver`, `member`, `incarnation`; `not_ready` while the server is starting.
         sentence: for the log of the one refused; it tells nothing that a stranger should not know.
     """
 
@@ -116,6 +117,9 @@ class ClientWelcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome")
 
 PeerHelloReply = PeerWelcome | HelloRefused
 ClientHelloReply = ClientWelcome | HelloRefused
+
+NOT_READY = HelloRefused("not_ready", "this server is still starting")
+"""Said until the server knows its members; nobody's fault."""
 
 encode_greeting = msgspec.msgpack.Encoder().encode
 _PEER_HELLO = msgspec.msgpack.Decoder(PeerHello)

@@ -1,0 +1,1 @@
+"""A state machine whose author forgot to require what it imports."""

@@ -1,0 +1,3 @@
+from txraft.statemachine import StateMachinePlugin
+
+broken = StateMachinePlugin("broken", "broken_stock.machine.BrokenStock")

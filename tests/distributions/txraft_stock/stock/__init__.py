@@ -1,0 +1,1 @@
+"""Units on the shelf, as a replicated state machine."""

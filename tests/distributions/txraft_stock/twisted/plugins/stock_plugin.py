@@ -1,0 +1,3 @@
+from txraft.statemachine import StateMachinePlugin
+
+stock = StateMachinePlugin("stock", "stock.machine.Stock")

@@ -1,0 +1,39 @@
+"""Logs for tests, written as the terms of their entries: `first_entries((1, 1, 2), …)` is a configuration and two commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from txraft.core.configuration import Configuration
+from txraft.core.entry import Entry, EntryKind
+from txraft.core.ids import Index, Term
+
+
+def command_at(index: int, term: int) -> Entry:
+    """The command that stands at `index` if an entry of `term` does: one leader a term, hence one command."""
+    return Entry(term, EntryKind.COMMAND, f"{index}/{term}".encode())
+
+
+def commands_from(first_index: int, *terms: int) -> list[Entry]:
+    """Consecutive commands of these terms."""
+    return [command_at(index, term) for index, term in enumerate(terms, first_index)]
+
+
+def first_entries(terms: Sequence[int], configuration: Configuration) -> list[Entry]:
+    """A log that begins with the configuration."""
+    return [Entry(terms[0], EntryKind.CONFIGURATION, configuration.encode()), *commands_from(2, *terms[1:])] if terms else []
+
+
+def term_runs(entries: Sequence[Entry]) -> list[tuple[Index, Term]]:
+    """First index and term of each run of equal terms, as recovery finds them."""
+    runs: list[tuple[Index, Term]] = []
+    for index, entry in enumerate(entries, 1):
+        if not runs or runs[-1][1] != entry.term:
+            runs.append((Index(index), Term(entry.term)))
+    return runs
+
+
+def configurations_of(entries: Sequence[Entry]) -> list[tuple[Index, Configuration]]:
+    """The configurations in a log by index."""
+    found = [(index, entry) for index, entry in enumerate(entries, 1) if entry.kind == EntryKind.CONFIGURATION]
+    return [(Index(index), Configuration.decode(entry.payload)) for index, entry in found]
