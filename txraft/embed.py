@@ -16,7 +16,7 @@ from random import Random
 from typing import Any
 
 import msgspec
-from twisted.application.service import MultiService
+from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -61,7 +61,7 @@ class RaftNode(MultiService):
     _log = Logger()
 
     def __init__(self, config: NodeConfig, reactor: Any = None, *, on_halt: HaltObserver | None = None) -> None:
-        super().__init__()
+        MultiService.__init__(self)
         if reactor is None:
             from twisted.internet import reactor
         self.config = config
@@ -80,8 +80,8 @@ class RaftNode(MultiService):
             wall_ms=lambda: int(time.time() * 1000),
             on_halt=self._halted,
         )
-        self._peers.setServiceParent(self)
-        self._node.setServiceParent(self)
+        Service.setServiceParent(self._peers, self)
+        Service.setServiceParent(self._node, self)
         gate = self._node.gate
         site = make_site(gate, limits=config.limits, timing=config.timing, reactor=self._clock)
         native = ClientProtocolFactory(self._clock, gate, config.limits, config.timing)
@@ -101,7 +101,7 @@ class RaftNode(MultiService):
         Raises:
             ConfigurationError: a port is taken or its address is not this machine's; nothing has been started.
         """
-        super().privilegedStartService()
+        MultiService.privilegedStartService(self)
         self._listen("peer", self.config.peer, self._peers.factory)
         for endpoint in self.config.client:
             self._listen("client", endpoint, self._front_door)
@@ -128,7 +128,7 @@ class RaftNode(MultiService):
         """Listen, unless `privilegedStartService` has; open the data directory; take part."""
         if not self._listening:
             self.privilegedStartService()
-        super().startService()
+        MultiService.startService(self)
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, answer what has begun, flush, close. Fires when the data directory is free."""
@@ -136,7 +136,7 @@ class RaftNode(MultiService):
 
     async def _stop(self) -> None:
         self._stop_listening()
-        await self._node.disownServiceParent()
+        await Service.disownServiceParent(self._node)
         await MultiService.stopService(self)
         self._clock.stop()
 

@@ -40,7 +40,7 @@ class Terms(SynchronousTestCase):
         log = log_of(1, 3)
 
         self.assertRaises(Halted, log.append, commands_from(3, 2))
-        self.assertRaises(Halted, log.append, commands_from(3, 3, 4, 3))
+        self.assertRaises(Halted, log.append, commands_from(3, 4, 3))
 
     def test_the_terms_of_what_memory_has_lost_are_still_known(self) -> None:
         entries = commands_from(1, 1, 1, 2, 2)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionLost
@@ -61,7 +63,7 @@ class FrameReceiverTests(FramingTestCase):
         stream = b"MAGC" + framed(*contents)
         places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
         self.receiver = self.connect(b"MAGC")
-        for begin, end in zip(places, places[1:], strict=False):
+        for begin, end in itertools.pairwise(places):
             self.receiver.dataReceived(stream[begin:end])
         self.assertEqual(self.receiver.received, contents)
         self.lose()

@@ -203,11 +203,12 @@ class ConnectionsComeAndGoTests(ClusterTestCase):
 
     def test_a_removed_member_is_dialled_no_more(self) -> None:
         one, two = self.pair()
+        attempts = self.network.attempts.count("n2:2380")
         one.peers.set_members({"n1": "n1:2380"})
         self.pass_time(10.0)
         self.assertEqual(one.peers.connected(), {})
         self.assertEqual(two.peers.connected(), {"n1": False})
-        self.assertEqual(self.network.attempts.count("n2:2380"), 1)
+        self.assertEqual(self.network.attempts.count("n2:2380"), attempts)
 
     def test_a_member_that_moved_is_dialled_where_it_is(self) -> None:
         one, two = self.pair()

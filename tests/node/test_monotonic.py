@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -17,7 +17,7 @@ class ReactorDouble(MemoryReactor):
     """A reactor whose thread is the test: calls from threads wait until they are run."""
 
     def __init__(self) -> None:
-        super().__init__()
+        MemoryReactor.__init__(self)
         self.from_threads: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]] = SimpleQueue()
 
     def callFromThread(self, f: Callable[..., Any], *args: Any) -> None:
@@ -60,6 +60,13 @@ class MonotonicReactorTests(SynchronousTestCase):
         self.reactor.run_one(timeout=0)
         self.assertEqual((self.called, self.clock.getDelayedCalls()), ([], []))
 
+    def test_calls_that_were_cancelled_do_not_pile_up(self) -> None:
+        kept = self.clock.callLater(600, self.called.append, "kept")
+        for _ in range(10_000):
+            self.clock.callLater(600, self.called.append, "never").cancel()
+        self.assertLess(len(self.clock._calls), 100)
+        self.assertEqual(self.clock.getDelayedCalls(), [kept])
+
     def test_a_call_put_off_is_made_later_and_one_brought_forward_sooner(self) -> None:
         put_off = self.clock.callLater(0.005, self.called.append, "put off")
         forward = self.clock.callLater(30, self.called.append, "brought forward")
@@ -83,6 +90,6 @@ class MonotonicReactorTests(SynchronousTestCase):
         self.clock.stop()
         thread.join(10)
         self.assertFalse(thread.is_alive())
-        with suppress(Empty):
+        with contextlib.suppress(Empty):
             self.reactor.run_one(timeout=0)
         self.assertEqual(self.called, [])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -21,9 +22,12 @@ class ThreadWorkerTests(SynchronousTestCase):
         call, args = self.delivered.get(timeout=10)
         call(*args)
 
+    def note(self, done: list[tuple[int, int]], n: int) -> None:
+        done.append((n, threading.get_ident()))
+
     def test_jobs_are_done_in_order_on_one_other_thread(self) -> None:
         done: list[tuple[int, int]] = []
-        results = [self.worker.perform(lambda n=n: done.append((n, threading.get_ident()))) for n in range(20)]
+        results = [self.worker.perform(partial(self.note, done, n)) for n in range(20)]
         for _ in results:
             self.deliver()
         self.assertEqual([n for n, _ in done], list(range(20)))

@@ -193,7 +193,7 @@ class PumpNetwork:
         """Carry everything until nothing moves; `settle` runs what the protocols left for the next turn."""
         moved = True
         while moved:
-            moved = any([connection.step(bytes_max) for connection in self.connections if not connection.over])
+            moved = sum(connection.step(bytes_max) for connection in self.connections if not connection.over) > 0
             settle()
 
 

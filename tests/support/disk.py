@@ -180,8 +180,14 @@ class WatchedDisk:
             self._durable_bytes[os.fstat(fd).st_ino] = Path(f"/proc/self/fd/{fd}").read_bytes()
 
     @contextmanager
-    def watching(self) -> Iterator[WatchedDisk]:
-        """Stand in front of the calls that storage makes. A power cut closes all files, as the end of a process does."""
+    def watching(self, *, already_open: bool = False) -> Iterator[WatchedDisk]:
+        """Stand in front of the calls that storage makes. A power cut closes all files, as the end of a process does.
+
+        With `already_open` the files of a storage that was opened before are known, too.
+        """
+        if already_open:
+            links = {int(link.name): link.resolve() for link in Path("/proc/self/fd").iterdir()}
+            self._open |= {fd: path for fd, path in links.items() if path.is_relative_to(self.root.resolve())}
         real_open, real_close, real_pwrite, real_truncate, real_allocate = os.open, os.close, os.pwrite, os.ftruncate, os.posix_fallocate
 
         def open_(path: Any, flags: int, mode: int = 0o777, **others: Any) -> int:

@@ -5,6 +5,7 @@ and the time are the test's.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -102,9 +103,12 @@ class NodeCluster:
                 disk=disk,
                 random=Random(f"{name} {len(self.clock.getDelayedCalls())}"),
                 wall_ms=self.wall_ms,
-                on_halt=lambda why, name=name: self.halted.setdefault(name, why),
+                on_halt=partial(self._halted, name),
             )
             node.startService()
+
+    def _halted(self, name: str, why: BaseException) -> None:
+        self.halted.setdefault(name, why)
 
     def crash(self, *names: str) -> None:
         """The process is gone, at once: jobs not begun are never done, but what the disk was told stays."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 
 from hypothesis import given, settings
@@ -24,7 +25,7 @@ class FrameSplitterTests(SynchronousTestCase):
     def test_any_chunking_gives_the_same_frames(self, contents: list[bytes], cuts: list[int]) -> None:
         stream = stream_of(*contents)
         places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-        pieces = [stream[begin:end] for begin, end in zip(places, places[1:], strict=False)]
+        pieces = [stream[begin:end] for begin, end in itertools.pairwise(places)]
         splitter = FrameSplitter(40)
         self.assertEqual(split_in(splitter, *pieces), contents)
         self.assertFalse(splitter.incomplete)

@@ -20,11 +20,15 @@ from typing import Any
 from twisted.internet.base import DelayedCall
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from zope.interface import alsoProvides, directlyProvides, providedBy
+from zope.interface import directlyProvides, implementer, providedBy
 
 __all__ = ["MonotonicReactor"]
 
+CANCELLED_MAX = 64
+"""Cancelled calls that may stay until they are due, beside one for each that is alive."""
 
+
+@implementer(IReactorTime)
 class MonotonicReactor:
     """Stands in for `reactor`. All calls on the reactor's thread, but for the waiting thread inside.
 
@@ -37,7 +41,7 @@ class MonotonicReactor:
 
     def __init__(self, reactor: Any, seconds: Callable[[], float] = time.monotonic) -> None:
         self._reactor = reactor
-        self.seconds = seconds
+        self._seconds = seconds
         self._order = itertools.count()
         self._calls: list[tuple[float, int, DelayedCall]] = []
         self._live: set[DelayedCall] = set()
@@ -45,10 +49,13 @@ class MonotonicReactor:
         self._pipe: tuple[int, int] | None = None
         self._wake_at = float("inf")
         directlyProvides(self, providedBy(reactor))
-        alsoProvides(self, IReactorTime)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
+
+    def seconds(self) -> float:
+        """See `IReactorTime`: monotonic."""
+        return self._seconds()
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kw: Any) -> DelayedCall:
         """See `IReactorTime`. With delay 0 it is called in the reactor's next turn, without a timer."""
@@ -75,6 +82,10 @@ class MonotonicReactor:
 
     def _cancelled(self, call: DelayedCall) -> None:
         self._live.discard(call)
+        if len(self._calls) > 2 * len(self._live) + CANCELLED_MAX:
+            # Timeouts are set for every request and hardly ever come due: without this they would pile up until they do.
+            self._calls = [item for item in self._calls if item[2] in self._live]
+            heapq.heapify(self._calls)
 
     def _moved_forward(self, call: DelayedCall) -> None:
         self._schedule(call)

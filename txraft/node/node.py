@@ -33,7 +33,7 @@ from txraft.node.view import Stage, View
 from txraft.node.worker import Worker
 from txraft.statemachine import Host
 from txraft.storage import Storage
-from txraft.wire.requests import Forward, ForwardReply
+from txraft.wire.requests import Ask, Forward, ForwardReply
 
 __all__ = ["Node"]
 
@@ -90,13 +90,13 @@ class Node(Service):
         self._tick: IDelayedCall | None = None
         self._replay_told = self.started_at
         self.network = make_network(self)
-        self.proposals = Proposals(clock, config.limits, config.timing, self._guarded(lambda batch: self._driving.propose(batch)))
+        self.proposals = Proposals(clock, config.limits, config.timing, self._guarded(self._propose))
         self.queries = Queries(
             clock,
             config.limits,
             config.timing,
-            self._guarded(lambda number: self._driving.read(number)),
-            lambda query: self.gate.run_query(query),
+            self._guarded(self._read),
+            self._run_query,
         )
         self.leadership = Leadership(config.name, self.view, host, self.proposals, wall_ms)
         self.gate = Gate(
@@ -109,11 +109,20 @@ class Node(Service):
         assert self.driver is not None
         return self.driver
 
+    def _propose(self, commands: list[bytes]) -> None:
+        self._driving.propose(commands)
+
+    def _read(self, number: int) -> None:
+        self._driving.read(number)
+
+    def _run_query(self, query: Ask) -> bytes:
+        return self.gate.run_query(query)
+
     # --- Life ---
 
     def startService(self) -> None:
         """Open the data directory on the worker, then take part."""
-        super().startService()
+        Service.startService(self)
         self.view.stage = Stage.OPENING
         self._log.info("{node} opens {path}", node=self.config.name, path=str(self.config.data_dir))
         opening = self._disk.perform(lambda: self._open_storage(self.config, self._opening))
@@ -157,7 +166,7 @@ class Node(Service):
 
     def stopService(self) -> Deferred[None]:
         """Answer what has begun, flush, close. Fires when the data directory is free; a hung disk is waited for `STOP_S` only."""
-        super().stopService()
+        Service.stopService(self)
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:

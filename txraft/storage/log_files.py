@@ -128,6 +128,8 @@ class LogFiles:
                     if room < 0 and found:
                         return found
                     found.append(entry)
+                    if room <= 0:
+                        return found
         return found
 
     def _entries(self, mark: Mark, index: int, upto: int) -> Generator[Entry, None, None]:

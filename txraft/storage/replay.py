@@ -96,7 +96,7 @@ class Replay:
         size = sum(map(entry_bytes, entries))
         self._tail.append((first_index, entries, size))
         self._tail_bytes += size
-        while self._tail_bytes - self._tail[0][2] >= self.tail_bytes_max:
+        while self._tail and self._tail_bytes - self._tail[0][2] >= self.tail_bytes_max:
             self._tail_bytes -= self._tail.popleft()[2]
 
     def tail(self) -> list[Entry]:

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.callers import RecordingCaller
+from txraft.core.effects import Proposed
+from txraft.core.ids import Index, Term
+from txraft.limits import Limits, Timing
+from txraft.node.ports import Caller
+from txraft.node.proposals import Proposals
+from txraft.statemachine.log_commands import KeepSession, decode_log_command
+from txraft.statemachine.results import answer_of_value
+
+
+class ProposalsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.batches: list[list[bytes]] = []
+        self.caller = RecordingCaller()
+        self.proposals = Proposals(self.clock, Limits(requests_pending_max=10), Timing(request_s=10.0), self.batches.append)
+
+    def take(self, *request_ids: int) -> None:
+        for request_id in request_ids:
+            self.proposals.take(self.caller, request_id, KeepSession(0, request_id))
+
+    def apply(self, *indexes: int) -> None:
+        touched: set[Caller] = set()
+        for index in indexes:
+            self.proposals.applied(index, answer_of_value(index, index, 1), touched)
+        for caller in touched:
+            caller.flush()
+
+    def test_all_commands_of_a_turn_are_one_batch(self) -> None:
+        self.take(1, 2, 3)
+        self.assertEqual(self.batches, [])
+        self.clock.advance(0)
+        self.take(4)
+        self.clock.advance(0)
+        sessions = [[getattr(decode_log_command(payload), "session", None) for payload in batch] for batch in self.batches]
+        self.assertEqual(sessions, [[1, 2, 3], [4]])
+
+    def test_callers_are_answered_by_index_with_one_flush(self) -> None:
+        self.take(1, 2, 3)
+        self.clock.advance(0)
+        self.proposals.proposed(Proposed(Index(7), Term(1), 3))
+        self.apply(5, 6, 7, 8, 9)
+        self.assertEqual((self.caller.ids(), self.caller.flushes, self.proposals.count), ([1, 2, 3], 1, 0))
+
+    def test_a_proposed_command_need_not_be_decoded_again(self) -> None:
+        self.take(1)
+        self.clock.advance(0)
+        self.proposals.proposed(Proposed(Index(7), Term(1), 1))
+        self.assertEqual((self.proposals.command_at(6), self.proposals.command_at(7)), (None, KeepSession(0, 1)))
+
+    def test_what_the_core_does_not_take_is_overloaded(self) -> None:
+        self.take(1, 2, 3)
+        self.clock.advance(0)
+        self.proposals.proposed(Proposed(Index(7), Term(1), 1))
+        self.assertEqual(self.caller.problems(), [(2, "not_applied", "overloaded"), (3, "not_applied", "overloaded")])
+
+    def test_beyond_the_bound_a_command_is_overloaded_at_once_and_memory_stays_flat(self) -> None:
+        self.take(*range(100))
+        self.assertEqual({code for _, _, code in self.caller.problems()}, {"overloaded"})
+        self.assertEqual((len(self.caller.flushed), self.proposals.count), (90, 10))
+
+    def test_when_leadership_is_lost_what_waits_is_unknown(self) -> None:
+        self.take(1, 2)
+        self.clock.advance(0)
+        self.proposals.proposed(Proposed(Index(7), Term(1), 2))
+        self.apply(7)
+        self.proposals.lost("for the test")
+        self.assertEqual([decoded[1:] for decoded in self.problems_of(2)], [("unknown", "leadership_lost")])
+        self.apply(8)
+        self.assertEqual(self.caller.ids(), [1, 2])
+
+    def problems_of(self, request_id: int) -> list[tuple[int, str, str]]:
+        self.caller.flushed = [answer for answer in self.caller.flushed if answer[0] == request_id]
+        found = self.caller.problems()
+        self.caller.flushed = list(self.caller.answers)
+        return found
+
+    def test_what_waits_too_long_is_unknown_and_later_ones_still_get_their_own_answer(self) -> None:
+        self.take(1, 2)
+        self.clock.advance(0)
+        self.proposals.proposed(Proposed(Index(7), Term(1), 2))
+        self.clock.advance(6)
+        self.take(3)
+        self.clock.advance(0)
+        self.proposals.proposed(Proposed(Index(9), Term(1), 1))
+        self.clock.advance(6)
+        self.proposals.expire(self.clock.seconds())
+        self.assertEqual(self.caller.problems(), [(1, "unknown", "timeout"), (2, "unknown", "timeout")])
+        self.apply(7, 8, 9)
+        self.assertEqual(self.caller.ids(), [1, 2, 3])
