@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import get_args
 
-import attrs
+from attrs.exceptions import FrozenInstanceError
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.simulated_server import CARRY_OUT
@@ -24,9 +24,7 @@ class Vocabulary(SynchronousTestCase):
 
     def test_effects_cannot_be_changed_on_their_way(self) -> None:
         for kind in {*get_args(Effect), *PARTS}:
-            setters = kind.__setattr__
-            self.assertNotEqual(setters, object.__setattr__, kind)
-            self.assertTrue(attrs.has(kind), kind)
+            self.assertRaises(FrozenInstanceError, setattr, kind.__new__(kind), "anything", 1)
 
     def test_the_simulated_world_carries_out_each_of_them(self) -> None:
         self.assertEqual(set(CARRY_OUT), set(get_args(Effect)))

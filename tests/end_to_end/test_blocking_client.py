@@ -28,6 +28,7 @@ class StubServer(ThreadingHTTPServer):
         lose_answers: so many of the next commands are applied and the connection cut instead of an answer.
         hang_up_after: end each connection after the answer.
         keys: of the commands, in the order they came.
+        ended: released when a connection has been closed here.
     """
 
     daemon_threads = True
@@ -41,6 +42,7 @@ class StubServer(ThreadingHTTPServer):
         self.total = 0
         self.sessions: dict[str, dict[str, int]] = {}
         self.keys: list[str | None] = []
+        self.ended = threading.Semaphore(0)
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 
@@ -56,6 +58,10 @@ class StubServer(ThreadingHTTPServer):
     def get_request(self) -> Any:
         self.connections += 1
         return super().get_request()
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self.ended.release()
 
     def add(self, key: str | None, amount: int) -> tuple[int, dict[str, Any]]:
         self.keys.append(key)
@@ -152,6 +158,7 @@ class BlockingClientTests(TestCase):
         self.server.hang_up_after = True
         for number in range(5):
             self.assertEqual(self.client.command("counter", "add", name="a", amount=1, exactly_once=False), number + 1)
+            self.assertTrue(self.server.ended.acquire(timeout=5.0))
 
     def test_a_dead_endpoint_is_passed_over(self) -> None:
         dead = StubServer()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
 from twisted.internet.testing import EventLoggingObserver, StringTransport
 from twisted.logger import globalLogPublisher
@@ -96,6 +97,10 @@ class NetTestCase(SynchronousTestCase):
     def lines(self) -> list[str]:
         """What was logged by way of sentences."""
         return [str(event["log_format"]).format(**event) for event in self.events if event.get("log_format")]
+
+    def outbox_of(self, transport: StringTransport) -> IPushProducer:
+        """Whom the transport asks to pause."""
+        return IPushProducer(transport.producer)
 
     def assert_cut(self, transport: StringTransport) -> None:
         self.assertTrue(transport.disconnected, "the connection was not cut")

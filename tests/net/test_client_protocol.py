@@ -177,7 +177,8 @@ class RequestTests(ClientTestCase):
         self.assertEqual(transport.value(), b"")
 
     def test_a_frame_without_requests_is_no_fault(self) -> None:
-        _, transport = self.greet()
+        protocol, transport = self.greet()
+        protocol.dataReceived(asking())
         self.assertFalse(transport.disconnecting)
 
 
@@ -277,7 +278,7 @@ class SlowReaderTests(ClientTestCase):
 
     def test_row_26_while_answers_wait_no_more_requests_are_read(self) -> None:
         protocol, transport = self.greet()
-        outbox = transport.producer
+        outbox = self.outbox_of(transport)
         outbox.pauseProducing()
         self.assertEqual(transport.producerState, "paused")
         self.answer_all(protocol, range(10))
@@ -289,7 +290,7 @@ class SlowReaderTests(ClientTestCase):
     def test_row_26_beyond_a_size_that_client_is_dropped(self) -> None:
         protocol, transport = self.greet()
         other, other_transport = self.greet()
-        transport.producer.pauseProducing()
+        self.outbox_of(transport).pauseProducing()
         for turn in range(5):
             self.answer_all(protocol, range(turn * 10, turn * 10 + 10))
         self.assertFalse(transport.disconnecting)
@@ -301,10 +302,10 @@ class SlowReaderTests(ClientTestCase):
 
     def test_row_26_a_client_that_has_stopped_reading_is_dropped_after_a_while(self) -> None:
         _, transport = self.greet()
-        transport.producer.pauseProducing()
+        self.outbox_of(transport).pauseProducing()
         self.clock.advance(self.timing.frame_s / 2)
-        transport.producer.resumeProducing()
-        transport.producer.pauseProducing()
+        self.outbox_of(transport).resumeProducing()
+        self.outbox_of(transport).pauseProducing()
         self.clock.advance(self.timing.frame_s * 0.9)
         self.assertFalse(transport.disconnecting)
         self.clock.advance(self.timing.frame_s * 0.1)
@@ -312,7 +313,7 @@ class SlowReaderTests(ClientTestCase):
 
     def test_closing_in_good_order_does_not_wait_for_a_client_that_does_not_read(self) -> None:
         protocol, transport = self.greet()
-        transport.producer.pauseProducing()
+        self.outbox_of(transport).pauseProducing()
         protocol.close()
         self.assertIs(transport.producer, None)
         self.assertTrue(transport.disconnecting)

@@ -66,7 +66,10 @@ class LogCommands(SynchronousTestCase):
 
     def test_the_layout_on_disk_does_not_change(self) -> None:
         laid_out = [
-            (Invoke(5, 2, 3, 1, "counter", "add", msgspec.Raw(encode_value({"name": "a"}))), ["i", 5, 2, 3, 1, "counter", "add", {"name": "a"}]),
+            (
+                Invoke(5, 2, 3, 1, "counter", "add", msgspec.Raw(encode_value({"name": "a"}))),
+                ["i", 5, 2, 3, 1, "counter", "add", {"name": "a"}],
+            ),
             (OpenSession(5, 60), ["o", 5, 60]),
             (KeepSession(5, 2), ["k", 5, 2]),
             (CloseSession(5, 2), ["x", 5, 2]),

@@ -40,7 +40,10 @@ class RoundTrips(SynchronousTestCase):
         for encoded in (encode_value(value), encode_canonical(value)):
             back = decode_value(encoded)
             self.assertEqual(back, value)
-            self.assertEqual(repr(back) if isinstance(value, (bool, float)) else type(back), repr(value) if isinstance(value, (bool, float)) else type(value))
+            self.assertEqual(
+                repr(back) if isinstance(value, (bool, float)) else type(back),
+                repr(value) if isinstance(value, (bool, float)) else type(value),
+            )
 
     @settings(deadline=None, max_examples=100)
     @given(st.dictionaries(st.text() | st.integers(-100, 100), integers | st.sets(st.text(max_size=3)), max_size=6))

@@ -43,14 +43,17 @@ class FakeCluster:
 
     Attributes:
         total: of all additions.
+        added: each of them.
         applied: session and serial number of each command, in the order they were applied; repetitions are not.
         sessions: results by serial number, by session.
     """
 
     def __init__(self) -> None:
         self.total = 0
+        self.added: list[int] = []
         self.applied: list[tuple[int, int]] = []
         self.sessions: dict[int, dict[int, bytes]] = {}
+        self.first_outstanding: dict[int, int] = {}
         self.index = 0
 
     def apply(self, frame: Requests, request: Request) -> bytes:
@@ -69,9 +72,10 @@ class FakeCluster:
         if isinstance(request, KeepSessionRequest):
             return answer_of_value(None, self.index, 1)
         assert isinstance(request, InvokeRequest)
-        for serial in [serial for serial in results if serial < frame.first_outstanding]:
+        first = self.first_outstanding[frame.session] = max(self.first_outstanding.get(frame.session, 0), frame.first_outstanding)
+        for serial in [serial for serial in results if serial < first]:
             del results[serial]
-        if request.serial < frame.first_outstanding:
+        if request.serial < first:
             return answer_of_problem(Unknown("serial_forgotten"))
         if request.serial not in results:
             self.applied.append((frame.session, request.serial))
@@ -83,6 +87,7 @@ class FakeCluster:
         if positional == ["refuse"]:
             return answer_of_problem(Refused("out_of_stock", "none left", left=0))
         self.total += positional[0]
+        self.added.append(positional[0])
         return answer_of_value(self.total, self.index, 1)
 
     def expire_sessions(self) -> None:

@@ -162,7 +162,7 @@ class _Dialling(Factory):
         return attempt.addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> Failure:
-        self._link.attempt_failed(failure.getErrorMessage())
+        self._link.attempt_failed(failure.getErrorMessage().rstrip("."))
         return failure
 
     def buildProtocol(self, addr: IAddress | None) -> PeerConnection:

@@ -94,13 +94,18 @@ RESERVED = frozenset(name for name in vars(StateMachine) if not name.startswith(
 def _declaration_of(cls: type[StateMachine]) -> Declaration:
     marks: dict[str, str] = {}
     for base in reversed(cls.__mro__):  # so that a command overridden without a decorator stays one
-        marks.update((name, value.__dict__[_MARK]) for name, value in vars(base).items() if _MARK in getattr(value, "__dict__", ()))
+        marks.update((name, kind) for name, value in vars(base).items() if (kind := _mark_of(value)) is not None)
     found: dict[str, dict[str, Operation]] = {"command": {}, "query": {}}
     for name, kind in sorted(marks.items()):
         found[kind][name] = _operation_of(f"{cls.__qualname__}.{name}", name, inspect.getattr_static(cls, name), kind)
     if cls.deadline is not StateMachine.deadline and cls.expire is StateMachine.expire:
         raise TypeError(f"{cls.__qualname__}: deadline() without expire(ctx): nothing would happen at the deadline")
     return Declaration(inspect.cleandoc(cls.__doc__ or ""), found["command"], found["query"])
+
+
+def _mark_of(value: Any) -> str | None:
+    mark: str | None = vars(method).get(_MARK) if isinstance(method := getattr(value, "__func__", value), FunctionType) else None
+    return mark
 
 
 def _operation_of(place: str, name: str, method: Any, kind: str) -> Operation:

@@ -89,5 +89,5 @@ _DECODER: msgspec.msgpack.Decoder[LogCommand] = msgspec.msgpack.Decoder(LogComma
 
 
 def decode_log_command(payload: bytes) -> LogCommand:
-    """Read the payload of a command entry; raises `msgspec.MsgspecError` when a newer version wrote a kind unknown here."""
+    """Read the payload of a command entry; raises `ValueError` (`msgspec.MsgspecError`) when a newer version wrote a kind unknown here."""
     return _DECODER.decode(payload)

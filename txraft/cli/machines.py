@@ -1,0 +1,197 @@
+"""`txraft MACHINE OPERATION …` for whatever machines a cluster has, and `txraft machines`: made from what the cluster says of itself."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from txraft.cli.output import json_line, table, text_of_value
+from txraft.cli.settings import Parser, Settings, UsageProblem, add_common_options, with_options
+from txraft.client import BlockingClient
+from txraft.errors import NotApplied
+
+__all__ = ["argument_of", "call", "run"]
+
+_TEXT = re.compile(r"\b(str|bytes)\b")
+_LIST = re.compile(r"\b(list|tuple|sequence|collection)\[(?P<item>.*)\]|list|tuple", re.IGNORECASE)
+_OWN = frozenset({"help", "endpoints", "output", "timeout", "consistency"})
+"""Options of the command itself: a parameter of the same name is given by position."""
+
+
+def run(settings: Settings, arguments: list[str]) -> int:
+    """`txraft machines`: all machines with all they can do."""
+    parser = Parser(prog="txraft machines", description="The state machines of the cluster.", allow_abbrev=False)
+    add_common_options(parser)
+    settings = with_options(settings, parser.parse_args(arguments))
+    with BlockingClient(settings.endpoints, settings.timeout_s) as client:
+        machines = client.describe()
+    print(json_line(machines) if settings.as_json else "\n\n".join(_listing(name, machine) for name, machine in machines.items()))
+    return 0
+
+
+def call(settings: Settings, machine: str, arguments: list[str]) -> int:
+    """`txraft MACHINE OPERATION …`: call it, print the result."""
+    before, operation, after = _split(arguments)
+    if operation is None:
+        return _help_of(settings, machine, before)
+    # Where to ask what the operation takes must be known before what it takes can be.
+    given, _ = _common_parser(f"txraft {machine}").parse_known_args(before + after)
+    with BlockingClient(with_options(settings, given).endpoints, with_options(settings, given).timeout_s) as client:
+        described = _machine(client, machine)
+        kind = next((kind for kind in ("commands", "queries") if operation in described[kind]), None)
+        if kind is None:
+            known = ", ".join([*described["commands"], *described["queries"]])
+            raise UsageProblem(f"{machine} has no {operation!r}; it has: {known}")
+        parser = _operation_parser(machine, operation, described[kind][operation], is_query=kind == "queries")
+        given = parser.parse_intermixed_args(before + after)
+        settings = with_options(settings, given)
+        values = _values(machine, operation, described[kind][operation], given)
+        if kind == "queries":
+            result = client.query(machine, operation, consistency=given.consistency, **values)
+        else:
+            result = client.command(machine, operation, **values)
+    _print_result(result, settings, described[kind][operation])
+    return 0
+
+
+def _split(arguments: list[str]) -> tuple[list[str], str | None, list[str]]:
+    """Common options before the operation, the operation, what follows."""
+    at = 0
+    while at < len(arguments) and arguments[at].startswith("-"):
+        at += 1 if "=" in arguments[at] or arguments[at] in ("-h", "--help") else 2
+    return arguments[:at], arguments[at] if at < len(arguments) else None, arguments[at + 1 :]
+
+
+def _common_parser(prog: str) -> Parser:
+    parser = Parser(prog=prog, add_help=False, allow_abbrev=False)
+    add_common_options(parser)
+    return parser
+
+
+def _help_of(settings: Settings, machine: str, arguments: list[str]) -> int:
+    parser = _common_parser(f"txraft {machine}")
+    parser.add_argument("-h", "--help", action="store_true")
+    given = parser.parse_args(arguments)
+    settings = with_options(settings, given)
+    with BlockingClient(settings.endpoints, settings.timeout_s) as client:
+        described = _machine(client, machine)
+    if not given.help:
+        raise UsageProblem(f"say which operation of {machine}: {', '.join([*described['commands'], *described['queries']])}")
+    print(f"Usage: txraft {machine} OPERATION [ARGUMENT ...] [--name VALUE ...]\n\n{_listing(machine, described)}")
+    return 0
+
+
+def _machine(client: BlockingClient, machine: str) -> dict[str, Any]:
+    try:
+        machines = client.describe()
+    except NotApplied as problem:
+        raise NotApplied(problem.code, f"{machine!r} is no command of txraft, and the cluster cannot be asked: {problem.message}") from None
+    if machine not in machines:
+        raise UsageProblem(f"{machine!r} is neither a command of txraft nor a machine of this cluster ({', '.join(machines)})")
+    described: dict[str, Any] = machines[machine]
+    return described
+
+
+def _operation_parser(machine: str, operation: str, described: Mapping[str, Any], *, is_query: bool) -> Parser:
+    """A parser for the parameters as declared: each may be given by position or by name."""
+    parameters = described["parameters"]
+    parser = Parser(
+        prog=f"txraft {machine} {operation}",
+        usage=f"txraft {machine} {_synopsis(operation, parameters)}",
+        description=described["doc"],
+        allow_abbrev=False,
+    )
+    parser.add_argument("values", nargs="*", metavar="ARGUMENT", help="the parameters below, in order; a list or mapping as JSON")
+    group = parser.add_argument_group("parameters")
+    for number, parameter in enumerate(parameters):
+        told = f"{parameter['type']}, " + ("required" if parameter["required"] else f"default {json_line(parameter['default'])}")
+        if parameter["name"] not in _OWN:
+            names = dict.fromkeys([f"--{parameter['name'].replace('_', '-')}", f"--{parameter['name']}"])
+            group.add_argument(
+                *names, dest=f"named_{number}", action="append", metavar="VALUE", help=told.replace("%", "%%"), default=argparse.SUPPRESS
+            )
+    add_common_options(parser)
+    if is_query:
+        told = "linearizable sees all that was acknowledged before; local is what the asked node has, however old"
+        parser.add_argument("--consistency", choices=("linearizable", "local"), default="linearizable", help=told)
+    return parser
+
+
+def _values(machine: str, operation: str, described: Mapping[str, Any], given: argparse.Namespace) -> dict[str, Any]:
+    """The arguments by name, of the declared types as far as text can be."""
+    parameters = described["parameters"]
+    if len(given.values) > len(parameters):
+        raise UsageProblem(f"{machine} {operation} takes {len(parameters)} arguments: {_synopsis(operation, parameters)}")
+    texts = {parameter["name"]: [text] for parameter, text in zip(parameters, given.values, strict=False)}
+    for number, parameter in enumerate(parameters):
+        named = getattr(given, f"named_{number}", None)
+        if named is not None and parameter["name"] in texts:
+            raise UsageProblem(f"{parameter['name']!r} is given by position and by name")
+        if named is not None:
+            texts[parameter["name"]] = named
+        if parameter["required"] and parameter["name"] not in texts:
+            raise UsageProblem(f"{parameter['name']!r} is missing: {_synopsis(operation, parameters)}")
+    return {parameter["name"]: argument_of(parameter, texts[parameter["name"]]) for parameter in parameters if parameter["name"] in texts}
+
+
+def argument_of(parameter: Mapping[str, Any], texts: list[str]) -> Any:
+    """The value of one parameter. What its type does not say to be text is read as JSON where it is JSON; the cluster judges the rest."""
+    name, kind = parameter["name"], str(parameter["type"])
+    is_list = _LIST.match(kind)
+    if is_list:
+        return _item(texts[0], "") if len(texts) == 1 and texts[0].startswith("[") else [_item(text, is_list["item"] or "") for text in texts]
+    if len(texts) > 1:
+        raise UsageProblem(f"{name!r} is given {len(texts)} times")
+    return _item(texts[0], kind)
+
+
+def _item(text: str, kind: str) -> Any:
+    if _TEXT.search(kind) and not re.match("dict|mapping", kind, re.IGNORECASE):
+        # Bytes travel as base64 in JSON; here the bytes are those of the argument itself.
+        return base64.b64encode(os.fsencode(text)).decode() if "bytes" in kind else text
+    if "bool" in kind and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return json.loads(text, parse_constant=_not_json)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _not_json(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _print_result(result: Any, settings: Settings, described: Mapping[str, Any]) -> None:
+    if settings.as_json:
+        print(json_line(result))
+    elif result is None:
+        print("none" if described.get("returns") not in (None, "None") else "done")
+    elif isinstance(result, str) and re.match(r"bytes\b", str(described.get("returns"))):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(base64.b64decode(result) + b"\n")
+    else:
+        print(text_of_value(result))
+
+
+def _listing(name: str, machine: Mapping[str, Any]) -> str:
+    """A machine and its operations, for people."""
+    rows = []
+    for kind in ("commands", "queries"):
+        if machine[kind]:
+            rows.append([kind, ""])
+            for operation, described in machine[kind].items():
+                rows.append([f"  {_synopsis(operation, described['parameters'])}", next(iter(described["doc"].splitlines()), "")])
+    title = f"{name} (plug-in {machine['plugin']}, version {machine['version']})"
+    doc = next(iter(machine["doc"].splitlines()), "")
+    return f"{title}: {doc}\n{table(rows)}" if doc else f"{title}\n{table(rows)}"
+
+
+def _synopsis(operation: str, parameters: list[Mapping[str, Any]]) -> str:
+    words = [parameter["name"].upper() if parameter["required"] else f"[{parameter['name'].upper()}]" for parameter in parameters]
+    return " ".join([operation, *words])
