@@ -21,12 +21,15 @@ class Mischief:
     def __init__(self, rng: random.Random, servers: list[FakeServer]) -> None:
         self._rng = rng
         self._servers = servers
+        self._leaderless = 0
         self._held: list[tuple[FakeServer, FakeConnection | None, Requests, Request]] = []
         for server in servers:
             server.behave = self._of(server)
 
     def _of(self, server: FakeServer) -> Any:
         def behave(frame: Requests, request: Request) -> bytes | None:
+            if self._leaderless:
+                return problem(NotApplied("no_leader"))(frame, request)
             dice = self._rng.random()
             if dice < 0.55:
                 return server.lead(frame, request)
@@ -55,6 +58,7 @@ class Mischief:
             self._servers[0].cluster.expire_sessions()
         elif dice < 0.6:
             self.let_go(1)
+        self._leaderless = max(0, self._leaderless - 1) if self._leaderless or dice < 0.95 else 30
 
     def let_go(self, count: int) -> None:
         """Apply what was held back, and answer it if its connection is still there."""

@@ -11,6 +11,7 @@ from tests.support.callers import RecordingCaller
 from tests.support.node_cluster import NodeCluster
 from txraft.core.ids import ServerId
 from txraft.errors import NotApplied
+from txraft.limits import Limits
 from txraft.node.node import Node
 from txraft.statemachine.results import answer_of_value, decode_answer
 from txraft.statemachine.values import encode_value
@@ -66,6 +67,14 @@ class GateTests(SynchronousTestCase):
             problem = decode_answer(answers[request_id]).problem()
             self.assertEqual((problem.outcome, problem.code), ("not_applied", "invalid_arguments"))
         self.assertEqual(decode_answer(answers[4]).value(), 1)
+
+    def test_ten_times_more_than_fits_is_overloaded_in_one_flush_and_the_rest_is_done(self) -> None:
+        self.patch(self.leader.proposals, "_limits", Limits(requests_pending_max=10))
+        self.submit(self.leader, *(add(request_id, name="a") for request_id in range(100)))
+        answers = [decode_answer(answer) for _, answer in self.caller.flushed]
+        self.assertEqual([answer.outcome for answer in answers].count(0), 10)
+        self.assertEqual(self.caller.flushes, 2)
+        self.assertEqual(self.leader.proposals.count, 0)
 
     def test_an_unknown_machine_or_command_is_refused_before_the_log(self) -> None:
         unknown = [

@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.callers import RecordingCaller
 from txraft.core.effects import Proposed
 from txraft.core.ids import Index, Term
+from txraft.errors import NotApplied
 from txraft.limits import Limits, Timing
 from txraft.node.ports import Caller
 from txraft.node.proposals import Proposals
@@ -59,10 +60,16 @@ class ProposalsTests(SynchronousTestCase):
         self.proposals.proposed(Proposed(Index(7), Term(1), 1))
         self.assertEqual(self.caller.problems(), [(2, "not_applied", "overloaded"), (3, "not_applied", "overloaded")])
 
-    def test_beyond_the_bound_a_command_is_overloaded_at_once_and_memory_stays_flat(self) -> None:
-        self.take(*range(100))
-        self.assertEqual({code for _, _, code in self.caller.problems()}, {"overloaded"})
-        self.assertEqual((len(self.caller.flushed), self.proposals.count), (90, 10))
+    def test_beyond_the_bound_a_command_is_overloaded_and_memory_stays_flat(self) -> None:
+        self.take(*range(10))
+        for request_id in range(10, 100):
+            self.assertEqual(self.assertRaises(NotApplied, self.take, request_id).code, "overloaded")
+        self.assertEqual(self.proposals.count, 10)
+
+    def test_what_the_node_itself_must_say_is_never_overloaded(self) -> None:
+        self.take(*range(10))
+        self.proposals.take(None, 0, KeepSession(0, 1))
+        self.assertEqual(self.proposals.count, 11)
 
     def test_when_leadership_is_lost_what_waits_is_unknown(self) -> None:
         self.take(1, 2)

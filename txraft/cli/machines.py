@@ -14,7 +14,8 @@ from typing import Any
 from txraft.cli.output import json_line, table, text_of_value
 from txraft.cli.settings import Parser, Settings, UsageProblem, add_common_options, with_options
 from txraft.client import BlockingClient
-from txraft.errors import NotApplied
+from txraft.client.blocking_http import JsonApi, open_connection
+from txraft.errors import NotApplied, Outcome
 
 __all__ = ["argument_of", "call", "run"]
 
@@ -29,8 +30,7 @@ def run(settings: Settings, arguments: list[str]) -> int:
     parser = Parser(prog="txraft machines", description="The state machines of the cluster.", allow_abbrev=False)
     add_common_options(parser)
     settings = with_options(settings, parser.parse_args(arguments))
-    with BlockingClient(settings.endpoints, settings.timeout_s) as client:
-        machines = client.describe()
+    machines = _describe(settings)
     print(json_line(machines) if settings.as_json else "\n\n".join(_listing(name, machine) for name, machine in machines.items()))
     return 0
 
@@ -42,21 +42,17 @@ def call(settings: Settings, machine: str, arguments: list[str]) -> int:
         return _help_of(settings, machine, before)
     # Where to ask what the operation takes must be known before what it takes can be.
     given, _ = _common_parser(f"txraft {machine}").parse_known_args(before + after)
-    with BlockingClient(with_options(settings, given).endpoints, with_options(settings, given).timeout_s) as client:
-        described = _machine(client, machine)
-        kind = next((kind for kind in ("commands", "queries") if operation in described[kind]), None)
-        if kind is None:
-            known = ", ".join([*described["commands"], *described["queries"]])
-            raise UsageProblem(f"{machine} has no {operation!r}; it has: {known}")
-        parser = _operation_parser(machine, operation, described[kind][operation], is_query=kind == "queries")
-        given = parser.parse_intermixed_args(before + after)
-        settings = with_options(settings, given)
-        values = _values(machine, operation, described[kind][operation], given)
+    settings = with_options(settings, given)
+    kind, operation, described = _find(_machine(settings, machine), machine, operation)
+    parser = _operation_parser(machine, operation, described, is_query=kind == "queries")
+    given = parser.parse_intermixed_args(before + after)
+    values = _values(machine, operation, described, given)
+    with BlockingClient(settings.endpoints, settings.timeout_s) as client:
         if kind == "queries":
             result = client.query(machine, operation, consistency=given.consistency, **values)
         else:
             result = client.command(machine, operation, **values)
-    _print_result(result, settings, described[kind][operation])
+    _print_result(result, settings, described)
     return 0
 
 
@@ -79,23 +75,44 @@ def _help_of(settings: Settings, machine: str, arguments: list[str]) -> int:
     parser.add_argument("-h", "--help", action="store_true")
     given = parser.parse_args(arguments)
     settings = with_options(settings, given)
-    with BlockingClient(settings.endpoints, settings.timeout_s) as client:
-        described = _machine(client, machine)
+    described = _machine(settings, machine)
     if not given.help:
         raise UsageProblem(f"say which operation of {machine}: {', '.join([*described['commands'], *described['queries']])}")
     print(f"Usage: txraft {machine} OPERATION [ARGUMENT ...] [--name VALUE ...]\n\n{_listing(machine, described)}")
     return 0
 
 
-def _machine(client: BlockingClient, machine: str) -> dict[str, Any]:
-    try:
-        machines = client.describe()
-    except NotApplied as problem:
-        raise NotApplied(problem.code, f"{machine!r} is no command of txraft, and the cluster cannot be asked: {problem.message}") from None
+def _describe(settings: Settings) -> dict[str, Any]:
+    """The machines of the cluster, by the first endpoint that answers. Without a node there, that is known at once."""
+    trouble: Outcome = NotApplied("unreachable")
+    for endpoint in settings.endpoints:
+        api = JsonApi([endpoint], open_connection)
+        try:
+            machines: dict[str, Any] = api.exchange("GET", "/v1/machines", None, {}, settings.timeout_s)
+            return machines
+        except Outcome as problem:
+            trouble = problem
+        finally:
+            api.close()
+    raise NotApplied("unreachable", f"no node answers: {trouble.message}")
+
+
+def _machine(settings: Settings, machine: str) -> dict[str, Any]:
+    machines = _describe(settings)
     if machine not in machines:
         raise UsageProblem(f"{machine!r} is neither a command of txraft nor a machine of this cluster ({', '.join(machines)})")
     described: dict[str, Any] = machines[machine]
     return described
+
+
+def _find(described: Mapping[str, Any], machine: str, operation: str) -> tuple[str, str, dict[str, Any]]:
+    """`commands` or `queries`, the operation's name as declared (hyphens may stand for underscores), and what is said of it."""
+    for name in (operation, operation.replace("-", "_")):
+        for kind in ("commands", "queries"):
+            if name in described[kind]:
+                return kind, name, described[kind][name]
+    known = ", ".join([*described["commands"], *described["queries"]])
+    raise UsageProblem(f"{machine} has no {operation!r}; it has: {known}")
 
 
 def _operation_parser(machine: str, operation: str, described: Mapping[str, Any], *, is_query: bool) -> Parser:

@@ -25,18 +25,24 @@ def table(rows: Sequence[Sequence[str]], *, indent: str = "") -> str:
 
 
 def text_of_value(value: Any) -> str:
-    """A result for people: a scalar as itself, a mapping or a list of mappings as a table."""
+    """A result for people: a scalar as itself, a mapping as names and values, a list of mappings as a table."""
     if isinstance(value, str):
         return value
+    if _is_table(value):
+        columns = list(dict.fromkeys(name for item in value for name in item))
+        heading = [str(column).upper() for column in columns]
+        return table([heading, *([_cell(item.get(column)) for column in columns] for item in value)])
     if isinstance(value, Mapping) and value:
-        return table([[str(name), _cell(item)] for name, item in value.items()])
+        plain = table([[str(name), _cell(item)] for name, item in value.items() if not _is_table(item)])
+        tables = [f"{name}\n{text_of_value(item)}" for name, item in value.items() if _is_table(item)]
+        return "\n".join([*([plain] if plain else []), *tables])
     if isinstance(value, list) and value:
-        if all(isinstance(item, Mapping) for item in value):
-            columns = list(dict.fromkeys(name for item in value for name in item))
-            heading = [column.upper() for column in columns]
-            return table([heading, *([_cell(item.get(column)) for column in columns] for item in value)])
-        return "\n".join(_cell(item) for item in value)
+        return "\n".join(map(_cell, value))
     return json_line(value)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) for item in value)
 
 
 def _cell(value: Any) -> str:

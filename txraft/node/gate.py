@@ -78,15 +78,14 @@ class Gate:
             if serving and type(request) is InvokeRequest:
                 try:
                     arguments = host.prepare(request.machine, request.command, request.arguments)
-                except NotApplied as problem:
-                    caller.answer(request.id, answer_of_problem(problem))
-                    answered = True
-                else:
                     take(
                         caller,
                         request.id,
                         Invoke(time_ms, session, request.serial, first_outstanding, request.machine, request.command, arguments),
                     )
+                except NotApplied as problem:
+                    caller.answer(request.id, answer_of_problem(problem))
+                    answered = True
             else:
                 answered |= self._take(caller, request.id, request, session, first_outstanding)
         if answered:

@@ -43,12 +43,13 @@ class Proposals:
         return len(self._gathered) + len(self._pending)
 
     def take(self, caller: Caller | None, request_id: int, command: LogCommand) -> None:
-        """Take a command, to be proposed at the end of this turn; without a caller nobody is answered."""
+        """Take a command, to be proposed at the end of this turn; without a caller nobody is answered, and nothing refused.
+
+        Raises:
+            NotApplied: `overloaded`; too many wait already.
+        """
         if self.count >= self._limits.requests_pending_max and caller is not None:
-            problem = NotApplied("overloaded", f"{self.count} requests are waiting on this node already; try again later")
-            caller.answer(request_id, answer_of_problem(problem))
-            caller.flush()
-            return
+            raise NotApplied("overloaded", f"{self.count} commands are waiting on this node already; try again later")
         if not self._gathered:
             self._clock.callLater(0, self._propose_gathered)
         self._gathered.append((caller, request_id, command))

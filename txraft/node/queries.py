@@ -40,11 +40,13 @@ class Queries:
         self.count = 0
 
     def take(self, caller: Caller, request_id: int, query: Ask) -> None:
-        """Take a query, to be confirmed with all others of this turn."""
+        """Take a query, to be confirmed with all others of this turn.
+
+        Raises:
+            NotApplied: `overloaded`; too many wait already.
+        """
         if self.count >= self._limits.requests_pending_max:
-            problem = NotApplied("overloaded", f"{self.count} queries are waiting on this node already; try again later")
-            _answer_all([(caller, request_id, query)], problem)
-            return
+            raise NotApplied("overloaded", f"{self.count} queries are waiting on this node already; try again later")
         if not self._gathered:
             self._clock.callLater(0, self._read_gathered)
         self._gathered.append((caller, request_id, query))

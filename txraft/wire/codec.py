@@ -34,6 +34,9 @@ __all__ = [
 PeerMessage = Message | Forward | ForwardReply
 T = TypeVar("T")
 
+_UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What decoders raise: text that is not UTF-8 is a ValueError, and too many nested levels are too deep a recursion."""
+
 _ENCODE = msgspec.msgpack.Encoder().encode
 _PEER_MESSAGE: msgspec.msgpack.Decoder[PeerMessage] = msgspec.msgpack.Decoder(PeerMessage)
 _REQUESTS = msgspec.msgpack.Decoder(Requests)
@@ -49,7 +52,7 @@ def decode_as(decoder: msgspec.msgpack.Decoder[T], frame: bytes) -> T:
     """
     try:
         return decoder.decode(frame)
-    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors, and so is text that is not UTF-8
+    except _UNDECODABLE as error:
         raise RemoteProtocolError(f"a frame of {len(frame)} bytes does not decode: {error}") from None
 
 
@@ -132,7 +135,7 @@ def _check_configurations(entries: Sequence[Entry]) -> None:
         if entry.kind == EntryKind.CONFIGURATION:
             try:
                 Configuration.decode(entry.payload)
-            except (ValueError, RecursionError) as error:
+            except _UNDECODABLE as error:
                 raise RemoteProtocolError(f"a configuration of {len(entry.payload)} bytes does not decode: {error}") from None
 
 
@@ -141,7 +144,7 @@ def _check_answer(encoded: bytes | msgspec.Raw) -> None:
         answer = decode_answer(bytes(encoded))
         if answer.outcome != OK:
             answer.problem()
-    except (ValueError, RecursionError) as error:
+    except _UNDECODABLE as error:
         raise RemoteProtocolError(f"a forwarded request came back with what is no answer: {error}") from None
 
 
