@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import CancelledError, Deferred
@@ -23,11 +23,13 @@ from txraft import __version__
 from txraft.addresses import host_and_port
 from txraft.config import NodeConfig
 from txraft.embed import RaftNode
-from txraft.errors import ConfigurationError, NotApplied, TxraftError
+from txraft.errors import ConfigurationError, MachineUnavailable, NotApplied, TxraftError
 from txraft.statemachine import Host
 from txraft.statemachine.plugin import PluginListing, available_plugins
 from txraft.storage.identity import Claim
 from txraft.storage.layout import Layout
+
+T = TypeVar("T")
 
 __all__ = ["CannotStart", "NodeProcess", "Options", "default_file", "makeService"]
 
@@ -65,8 +67,8 @@ Examples:
 class CannotStart(SystemExit, Exception):
     """A node that could not be started; its text is one sentence, its `code` the exit code.
 
-    Both bases are needed: twistd sees an `Exception`, removes the pid file and (as a daemon) tells the waiting parent; the interpreter sees a
-    `SystemExit` and ends without a traceback.
+    Both bases are needed: twistd sees an `Exception`, removes the pid file and (as a daemon) tells the waiting parent; the interpreter sees
+    a `SystemExit` and ends without a traceback.
     """
 
     # A daemon's parent is sent 98 bytes, the full name of the class among them.
@@ -147,9 +149,9 @@ def default_file() -> Path | None:
     return next((path for path in DEFAULT_FILES if path.is_file()), None)
 
 
-def makeService(options: Options) -> IService:  # noqa: N802 - twistd asks for this name
-    """The service of a node. Opens no file but the configuration, no socket, thread or lock. Exits when the configuration cannot be used."""
-    return _or_exit(lambda: NodeProcess(options.load(os.environ)))
+def makeService(options: Options) -> IService:
+    """The service of a node. Opens no file but the configuration, no socket, thread or lock. Exits if the configuration cannot be used."""
+    return _or_exit(lambda: _with_origin(options.load(os.environ), NodeProcess))
 
 
 class NodeProcess(MultiService):
@@ -226,7 +228,8 @@ class NodeProcess(MultiService):
                 except NotApplied as problem:
                     self._log.info("{why}", why=problem.message)
                 else:
-                    return self._log.info("READY: {node} answers. Try: {command}", node=name, command=_something_to_try(self.node))
+                    self._log.info("READY: {node} answers. Try: {command}", node=name, command=_something_to_try(self.node))
+                    break
 
     def _halted(self, why: BaseException) -> None:
         sentence = str(why) or type(why).__name__
@@ -249,10 +252,19 @@ def _say(sentence: str, stream: TextIO | None = None) -> None:
     stream = stream or sys.__stderr__
     if stream is not None:
         with suppress(OSError, ValueError):
-            print(f"txraft: {sentence}", file=stream, flush=True)  # noqa: T201 - stderr is for people
+            print(f"txraft: {sentence}", file=stream, flush=True)
 
 
-def _or_exit(step: Callable[[], Any]) -> Any:
+def _with_origin(config: NodeConfig, use: Callable[[NodeConfig], T]) -> T:
+    """Use the configuration; the error about a machine that cannot be had then says, too, who asked for it."""
+    try:
+        return use(config)
+    except MachineUnavailable as error:
+        origin = error.origin or config.origins.get("machines", "")
+        raise MachineUnavailable(error.problem, origin=origin, key=error.key, remedy=error.remedy) from error
+
+
+def _or_exit(step: Callable[[], T]) -> T:
     try:
         return step()
     except TxraftError as error:
@@ -275,8 +287,8 @@ def _something_to_try(node: RaftNode) -> str:
 
 def _check(options: Options) -> list[str]:
     """What is configured, once it is certain that it can be used. Raises `TxraftError`."""
-    config: NodeConfig = options.load(os.environ)
-    Host(config.machines, limits=config.limits)
+    config = options.load(os.environ)
+    _with_origin(config, lambda config: Host(config.machines, limits=config.limits))
     _check_directory(config)
     return [*config.describe(), f"cluster id: {config.cluster_id}", "The configuration can be used."]
 

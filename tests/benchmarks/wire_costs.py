@@ -79,7 +79,7 @@ def between_client_and_server() -> None:
     factory = ClientProtocolFactory(Clock(), AnsweringGate(), Limits(), Timing())
     protocol = factory.buildProtocol(None)
     assert protocol is not None
-    protocol.makeConnection(Sink())  # type: ignore[no-untyped-call]
+    protocol.makeConnection(Sink())
     protocol.dataReceived(CLIENT_MAGIC + framed(encode_greeting(ClientHello(1, 1))))
     for count in (1, 8, 64, 256):
         arguments = msgspec.Raw(msgspec.msgpack.encode({"name": "visits", "amount": 2}))

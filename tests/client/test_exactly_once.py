@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from typing import Any
 
@@ -95,7 +96,7 @@ class ChanceTests(ClientTestCase):
             for _ in range(rng.randrange(4)):
                 amount = (seed + 1) * 1_000_000 + len(calls)
                 calls[amount] = client.command("counter", "add", amount, exactly_once=rng.random() < 0.8)
-                calls[amount].addBoth(lambda result, amount=amount: results.update({amount: result}))
+                calls[amount].addBoth(functools.partial(results.__setitem__, amount))
             if rng.random() < 0.1 and calls:
                 calls[rng.choice(list(calls))].cancel()
             mischief.act()

@@ -4,7 +4,12 @@ from tests.support.client_case import ADDRESSES, ClientTestCase
 from tests.support.fake_server import FakeServer, not_leader, problem, silence
 from txraft.client import leader_search
 from txraft.errors import NotApplied, Unknown
-from txraft.wire.requests import Ask, InvokeRequest
+from txraft.statemachine.results import answer_of_value
+from txraft.wire.requests import Ask, InvokeRequest, Request
+
+
+def is_local(request: Request) -> bool:
+    return isinstance(request, Ask) and request.consistency == "local"
 
 
 class HintTests(ClientTestCase):
@@ -103,15 +108,24 @@ class NoLeaderTests(ClientTestCase):
         self.assertEqual(self.successResultOf(call), 0)
         self.assertEqual(self.servers[0].accepted, 1)
 
-    def test_local_queries_and_status_are_answered_all_the_same(self) -> None:
-        def follow(server: FakeServer) -> None:
+    def answer_local_queries(self) -> None:
+        def wrap(server: FakeServer) -> None:
             refuse = server.behave
-            server.behave = lambda frame, request: (
-                server.lead(frame, request) if isinstance(request, Ask) and request.consistency == "local" else refuse(frame, request)
-            )
+            server.behave = lambda frame, request: (server.lead if is_local(request) else refuse)(frame, request)
 
         for server in self.servers:
-            follow(server)
+            wrap(server)
+
+    def test_local_queries_do_not_make_the_pauses_short(self) -> None:
+        self.answer_local_queries()
+        self.add(1)
+        for _ in range(100):
+            self.client.query("counter", "get", consistency="local").addErrback(lambda _: None)
+            self.pass_time(0.05)
+        self.assertLessEqual(len(self.reactor.dialled), 16)
+
+    def test_local_queries_are_answered_all_the_same(self) -> None:
+        self.answer_local_queries()
         call = self.add(1)
         self.pass_time(2.0)
         local = self.client.query("counter", "get", consistency="local")
@@ -166,6 +180,16 @@ class UnreachableTests(ClientTestCase):
         self.open_session()
         self.pass_time(60)
         self.result(self.add(1))
+        self.assertEqual(self.servers[0].accepted, 1)
+
+    def test_a_server_has_its_time_to_answer_however_long_it_was_quiet_before(self) -> None:
+        self.open_session()
+        self.pass_time(60)
+        self.servers[0].behave = silence
+        call = self.client.query("counter", "get")
+        self.pass_time(2.5)
+        self.servers[0].connections[0].reply(self.servers[0].requests(Ask)[0], answer_of_value(7, 1, 1))
+        self.assertEqual(self.successResultOf(call), 7)
         self.assertEqual(self.servers[0].accepted, 1)
 
     def test_a_lost_connection_is_not_made_again_before_it_is_needed(self) -> None:

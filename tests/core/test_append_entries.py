@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.logs import command_at, commands_from
 from tests.support.one_server import OneServer, accepted, all_of, append, rejected, said, said_to, the
-from txraft.core.effects import Apply, Persist, ReadEntries, ResetElectionTimer
+from txraft.core.effects import Apply, Persist, ReadEntries, ResetElectionTimer, Send
 from txraft.core.entry import entry_bytes
 from txraft.core.ids import Index, ServerId
 from txraft.core.messages import AppendEntries, AppendEntriesReply
@@ -38,9 +38,8 @@ class Receiving(SynchronousTestCase):
     def test_they_are_accepted_only_once_they_are_on_disk(self) -> None:
         effects = self.server.hears(append(5, "b", (4, 2), commands_from(5, 5)))
 
-        self.assertEqual(all_of(effects, AppendEntriesReply), [])
-        self.assertEqual([to for to, _ in said(the(effects, Persist) and effects, AppendEntriesReply)], ["b"])
-        self.assertEqual([send.message for send in the(effects, Persist).then], [accepted(5, "a", 5)])
+        self.assertEqual(all_of(effects, Send), [])
+        self.assertEqual(the(effects, Persist).then, (Send(ServerId("b"), accepted(5, "a", 5)),))
 
     def test_behind_an_entry_of_another_term_they_are_refused(self) -> None:
         before = self.server.entries()
@@ -397,7 +396,7 @@ class ReadingFromDisk(SynchronousTestCase):
 
         self.read(11, 3)
 
-        self.assertEqual(said(self.server.effects, AppendEntries)[0], ("b", append(2, "a", (10, 1), commands_from(11, 1, 1, 1), commit=46)))
+        self.assertEqual(said(self.server.effects, AppendEntries)[0], ("b", append(2, "a", (10, 1), commands_from(11, 1, 1, 1), commit=41)))
 
     def test_what_is_no_longer_needed_is_dropped(self) -> None:
         self.behind()
@@ -408,20 +407,25 @@ class ReadingFromDisk(SynchronousTestCase):
         self.assertEqual(said(self.server.effects, AppendEntries), [])
 
     def test_replication_goes_on_when_an_answer_of_the_follower_overtakes_the_disk(self) -> None:
-        """A late answer moves the match index while entries are being read: what was read is useless then, but the follower still needs more."""
+        """A late answer moves the match index while entries are being read: what was read is useless then, but more is still needed."""
         self.behind()
-        self.server.hears(accepted(2, "b", 20))
 
+        effects = list(self.server.hears(accepted(2, "b", 20)))
         self.read(11, 3)
+        effects += self.server.effects
+        self.assertEqual(all_of(effects, ReadEntries), [ReadEntries(ServerId("b"), Index(21), 100)])
 
-        self.assertEqual(all_of(self.server.effects, ReadEntries), [ReadEntries(ServerId("b"), Index(21), 100)])
+        self.read(21, 3)
+        self.assertEqual(said(self.server.effects, AppendEntries)[0], ("b", append(2, "a", (20, 1), commands_from(21, 1, 1, 1), commit=41)))
 
     def test_other_entries_than_the_logs_halt_the_server(self) -> None:
         self.behind()
 
-        wrong = commands_from(11, 2)
-        self.assertRaises(Halted, self.server.module.entries_read, self.server.now, ServerId("b"), Index(11), wrong)
+        self.assertRaises(Halted, self.server.module.entries_read, self.server.now, ServerId("b"), Index(11), commands_from(11, 2))
+
+    def test_no_entries_where_the_log_has_some_halt_the_server(self) -> None:
         self.behind()
+
         self.assertRaises(Halted, self.server.module.entries_read, self.server.now, ServerId("b"), Index(11), [])
 
     def test_a_server_that_no_longer_leads_has_no_use_for_them(self) -> None:

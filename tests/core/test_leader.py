@@ -76,7 +76,8 @@ class Proposing(SynchronousTestCase):
     def test_what_was_taken_is_told_first(self) -> None:
         effects = OneServer().as_leader().proposes(b"x", b"y")
 
-        self.assertEqual([effect for effect in effects if not isinstance(effect, Persist)][0], Proposed(Index(3), Term(2), 2))
+        first, *_ = (effect for effect in effects if not isinstance(effect, Persist))
+        self.assertEqual(first, Proposed(Index(3), Term(2), 2))
 
     def test_requests_do_not_wait_for_the_leaders_own_disk(self) -> None:
         effects = OneServer().as_leader().proposes(b"x")
@@ -142,8 +143,8 @@ class Room(SynchronousTestCase):
 class Commitment(SynchronousTestCase):
     """A leader of term 3 among five whose log is (1, 1, 2), its first entry 4."""
 
-    def leader(self, voters: str = "abcde", **known: str) -> OneServer:
-        return OneServer(voters, log=(1, 1, 2), **known).as_new_leader()
+    def leader(self, voters: str = "abcde", *, learners: str = "") -> OneServer:
+        return OneServer(voters, learners=learners, log=(1, 1, 2)).as_new_leader()
 
     def test_an_entry_is_committed_when_most_have_it_on_disk(self) -> None:
         server = self.leader()

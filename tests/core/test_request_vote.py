@@ -16,8 +16,8 @@ UP_TO_DATE = (3, 2)
 class Voting(SynchronousTestCase):
     """A voter of term 5 with the log (1, 1, 2)."""
 
-    def voter(self, **known: str) -> OneServer:
-        return OneServer(log=(1, 1, 2), term=5, **known)
+    def voter(self, voted_for: str | None = None) -> OneServer:
+        return OneServer(log=(1, 1, 2), term=5, voted_for=voted_for)
 
     def answer_to(self, server: OneServer, request: RequestVote) -> RequestVoteReply:
         return said_to(server.hears(request), request.sender, RequestVoteReply)

@@ -56,7 +56,7 @@ class ClientTestCase(NetTestCase):
         protocol = self.factory.buildProtocol(None)
         assert protocol is not None
         transport = StringTransport(lenient=True)
-        protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
+        protocol.makeConnection(transport)
         self.addCleanup(self.lose, protocol)
         return protocol, transport
 

@@ -63,7 +63,7 @@ class FrontDoorTestCase(NetTestCase):
         self.site = Site(Livez(), reactor=self.clock)
         dialects: list[Dialect] = [(is_native, native), (is_http, self.site)]
         self.door = FrontDoor(self.clock, self.limits, self.timing, dialects=dialects, port=native.port)
-        self.door.doStart()  # type: ignore[no-untyped-call]
+        self.door.doStart()
         self.addCleanup(self.door.doStop)
 
     @property
@@ -132,7 +132,7 @@ class DialectTests(FrontDoorTestCase):
         self.assertEqual(len(self.port.open), 0)
 
     def test_a_dialect_that_takes_no_more_closes_the_connection(self) -> None:
-        self.door.dialects[:] = [(is_http, Full())]
+        self.door = FrontDoor(self.clock, self.limits, self.timing, dialects=[(is_http, Full())])
         protocol, transport = self.connect()
         protocol.dataReceived(GET)
         self.assert_cut(transport)
@@ -222,7 +222,7 @@ class ClosingTests(FrontDoorTestCase):
 
     def test_the_factories_of_the_dialects_live_as_long_as_the_door(self) -> None:
         self.assertEqual(self.site.numPorts, 1)
-        self.door.doStart()  # type: ignore[no-untyped-call]
+        self.door.doStart()
         self.assertEqual(self.site.numPorts, 1)
-        self.door.doStop()  # type: ignore[no-untyped-call]
+        self.door.doStop()
         self.assertEqual(self.site.numPorts, 1)

@@ -54,7 +54,7 @@ class AcceptingTestCase(NetTestCase):
         protocol = self.peers.factory.buildProtocol(None)
         assert protocol is not None
         transport = StringTransport()
-        protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
+        protocol.makeConnection(transport)
         return protocol, transport
 
     def greet(self, hello: PeerHello = HELLO) -> tuple[PeerProtocol, StringTransport]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from random import Random
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -31,7 +32,7 @@ class Server:
         self.name = ServerId(name)
         self.address = address or f"{name}:2380"
         self.gate = RecordedPeerGate(name, incarnation=incarnation, cluster_id=cluster_id)
-        self.peers = Peers(test.clock, self.gate, test.limits, test.timing, endpoint=test.network.endpoint)
+        self.peers = Peers(test.clock, self.gate, test.limits, test.timing, endpoint=test.network.endpoint, jitter=test.jitter)
         self.network = test.network
 
     def start(self, **members: str) -> Server:
@@ -64,6 +65,7 @@ class ClusterTestCase(NetTestCase):
         super().setUp()
         self.addCleanup(self.assert_nothing_left)  # called last, when the servers have stopped
         self.network = PumpNetwork()
+        self.jitter = Random(1).random
         self.members = {"n1": "n1:2380", "n2": "n2:2380"}
 
     def server(self, name: str, *, incarnation: int = 1, cluster_id: str = "c" * 32, address: str = "") -> Server:
@@ -179,6 +181,16 @@ class ConnectionsComeAndGoTests(ClusterTestCase):
         self.pass_time(0.3)
         self.assertEqual(one.peers.connected(), {"n2": True})
 
+    def test_after_a_steady_connection_the_waits_begin_anew_after_a_short_one_they_do_not(self) -> None:
+        one = self.server("n1").start(**self.members)
+        self.pass_time(20.0)
+        self.server("n2").start(**self.members)
+        for lasts_s, expected in ((0.5, False), (STEADY_S, True)):
+            self.pass_time(LONG_ENOUGH_S + lasts_s)
+            one.connection_to(N2).abort()
+            self.pass_time(0.3)
+            self.assertEqual(one.peers.connected(), {"n2": expected})
+
     def test_messages_without_a_connection_are_told_once_and_not_from_within_send(self) -> None:
         one = self.server("n1").start(**self.members)
         for _ in range(3):
@@ -252,6 +264,18 @@ class ConnectionsComeAndGoTests(ClusterTestCase):
         self.settle()
         self.successResultOf(stopped)
         self.assertEqual(two.gate.received, [])
+
+    def test_stopping_sends_what_the_transport_has_and_no_more(self) -> None:
+        one, two = self.pair()
+        one.transport_to(N2).held = True
+        for number in range(10):
+            one.peers.send(N2, AppendEntries(1, "n1", 0, 0, 0, number, [Entry(1, 1, bytes(100_000))]))
+        transport = one.transport_to(N2)
+        stopped = one.stop()
+        transport.held = False
+        self.settle()
+        self.successResultOf(stopped)
+        self.assertEqual(len(two.gate.received), 1)
 
     def test_it_can_be_started_again(self) -> None:
         one, _ = self.pair()

@@ -29,7 +29,7 @@ class Driver:
     """Proposes to, and applies at, one host; remembers the log, so that another host can be led the same way.
 
     Attributes:
-        log: all entries, encoded; None for one that is no command.
+        log: all entries, encoded.
         answers: of all entries.
         failures: what the host reported: machine, operation, traceback.
         time_ms: stamped into the next entry.
@@ -39,7 +39,7 @@ class Driver:
         self.configured = {name: plugin if "." in plugin or ":" in plugin else SAMPLES + plugin for name, plugin in machines.items()}
         self.limits = limits or Limits()
         self.time_ms = time_ms
-        self.log: list[bytes | None] = []
+        self.log: list[bytes] = []
         self.answers: list[bytes] = []
         self.failures: list[tuple[str, str, str]] = []
         self.host = self.fresh_host()
@@ -86,8 +86,13 @@ class Driver:
         host = host or self.fresh_host()
         for index, encoded in enumerate(self.log, 1):
             if index > host.applied_index:
-                host.apply(index, 1, decode_log_command(encoded or b""))
+                host.apply(index, 1, decode_log_command(encoded))
         return host
+
+    def replayed_answers(self) -> list[bytes]:
+        """What another host answers to the same log."""
+        host = self.fresh_host()
+        return [host.apply(index, 1, decode_log_command(encoded)) for index, encoded in enumerate(self.log, 1)]
 
     def restored(self) -> Host:
         """Another host, restored from a snapshot as storage would give it back."""

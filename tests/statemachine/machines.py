@@ -167,7 +167,7 @@ class Leases(StateMachine):
     def expire(self, ctx: Context) -> None:
         for name in sorted(name for name, until in self.until.items() if until <= ctx.time):
             del self.until[name]
-            self.ended.append([name, ctx.index, ctx.time])
+            self.ended.append([name, ctx.index, ctx.time, ctx.session])
 
     def snapshot(self) -> Any:
         return {"until": self.until, "ended": self.ended}

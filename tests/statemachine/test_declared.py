@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
@@ -24,7 +24,7 @@ class Point(msgspec.Struct):
 
 
 class Node(msgspec.Struct):
-    inner: Optional[Node] = None
+    inner: Node | None = None
 
 
 class Own:
@@ -113,7 +113,7 @@ class Declarations(SynchronousTestCase):
             bool,
             list[int],
             dict[str, Any],
-            Optional[int],
+            int | None,
             Literal["a"],
             Point,
             Node,
@@ -203,7 +203,7 @@ class Mistakes(SynchronousTestCase):
             self.rejected(do, "Shelf.do: parameter 'a'", word)
 
     def test_defaults_that_are_not_of_the_type(self) -> None:
-        def none(self: Any, ctx: Context, n: int = None) -> None: ...  # type: ignore[assignment]
+        def none(self: Any, ctx: Context, n: int = None) -> None: ...  # type: ignore[assignment]  # noqa: RUF013
         def true(self: Any, ctx: Context, n: int = True) -> None: ...
         def mutable(self: Any, ctx: Context, n: list[int] = [1]) -> None: ...  # noqa: B006
         def below(self: Any, ctx: Context, n: int = 0) -> None: ...
@@ -213,7 +213,8 @@ class Mistakes(SynchronousTestCase):
             self.rejected(method, "Shelf.do: parameter 'n'", "default")
 
     def test_decorators_on_what_is_no_method(self) -> None:
-        for wrong in (staticmethod(len), classmethod(len), property(len), 5, Own):
+        wrongs: list[Any] = [staticmethod(len), property(len), 5, Own]
+        for wrong in wrongs:
             for mark in (command, query):
                 self.assertRaises(TypeError, mark, wrong)
         marked = command(lambda self, ctx: None)

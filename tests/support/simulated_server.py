@@ -112,9 +112,10 @@ class SimulatedServer:
         if self.module is not None and self._postponed is None:
             self._postponed = []
 
-    def resume(self) -> None:
-        """It goes on, with all that has come meanwhile in order."""
+    def resume(self, first: Callable[[], object] = lambda: None) -> None:
+        """It goes on, with all that has come meanwhile in order, but `first` before it."""
         postponed, self._postponed = self._postponed or [], None
+        first()
         for action in postponed:
             action()
 

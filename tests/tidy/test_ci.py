@@ -1,9 +1,10 @@
-"""`.ci/run` is sound, and its last line tells what trial told."""
+"""`.ci/run` is sound, does what README says, and its last line tells what trial told."""
 
 from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import unittest
 
@@ -87,3 +88,10 @@ class Scripts(SynchronousTestCase):
             self.assertTrue(os.access(script, os.X_OK), f"{script} is not executable")
             self.assertEqual(subprocess.run(["bash", "-n", script], check=False, capture_output=True).stderr, b"")
             self.assertIn("set -euo pipefail", script.read_text("utf-8"))
+
+    def test_the_readme_has_people_test_as_ci_does(self) -> None:
+        # Installed any other way, `trial tests` finds no tests: trial does not look into the current directory.
+        readme, ci = ((ROOT / name).read_text("utf-8") for name in ("README.md", ".ci/run"))
+        for wanted in (r"install( --quiet)? -e '\.\[dev\]'", r"\btrial( --temp-directory=\S+)? tests\b"):
+            self.assertTrue(re.search(wanted, ci), f".ci/run does not hold {wanted}")
+            self.assertTrue(re.search(wanted, readme), f"README.md does not hold {wanted}")

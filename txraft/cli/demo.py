@@ -4,96 +4,24 @@ from __future__ import annotations
 
 import shutil
 import signal
-import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from attrs import define, field
+from attrs import define
 
+from txraft.cli.increments import CALL_S, COUNTER, Increments
 from txraft.cli.local_cluster import ClusterTrouble, LocalCluster, LocalNode
 from txraft.cli.output import Progress, json_line, table
 from txraft.cli.settings import Parser, Settings, UsageProblem
 from txraft.client import BlockingClient
-from txraft.errors import NotApplied, Outcome
 
-__all__ = ["Increments", "Verdict", "run"]
+__all__ = ["Verdict", "run"]
 
-COUNTER = "demo"
 NOT_PROVED = 1
 START_S = 30.0
-WORK_S = 60.0
-CALL_S = 15.0
 LOOK_S = 0.01
-
-
-@define
-class Increments:
-    """Clients that add 1 to a counter, side by side, until as many as wished are acknowledged. Each has a session: none is done twice.
-
-    Attributes:
-        endpoints: of the nodes.
-        wished: how many.
-        acknowledged, unknown: how many ended so. After an unknown outcome nothing can be proved any more.
-        trouble: why a client gave up.
-    """
-
-    endpoints: list[str]
-    wished: int
-    acknowledged: int = 0
-    unknown: int = 0
-    trouble: str = ""
-    _begun: int = 0
-    _lock: threading.Lock = field(factory=threading.Lock)
-    _threads: list[threading.Thread] = field(factory=list)
-
-    def start(self, clients: int) -> None:
-        """Start that many clients, each in a thread and with another first endpoint."""
-        for number in range(clients):
-            turned = number % len(self.endpoints)
-            endpoints = self.endpoints[turned:] + self.endpoints[:turned]
-            thread = threading.Thread(target=self._work, args=(endpoints,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
-
-    @property
-    def working(self) -> bool:
-        """Whether a client still works."""
-        return any(thread.is_alive() for thread in self._threads)
-
-    def _take(self) -> bool:
-        with self._lock:
-            taken = self._begun < self.wished
-            self._begun += taken
-            return taken
-
-    def _work(self, endpoints: list[str]) -> None:
-        give_up_at = time.monotonic() + WORK_S
-        with BlockingClient(endpoints, CALL_S) as client:
-            while self._take():
-                try:
-                    while not self._added(client):
-                        if time.monotonic() > give_up_at:
-                            raise NotApplied("timeout", f"an increment could not be done within {WORK_S:g} s")
-                except Outcome as problem:
-                    with self._lock:
-                        self.unknown += problem.outcome == "unknown"
-                        self.trouble = str(problem)
-                    return
-
-    def _added(self, client: BlockingClient) -> bool:
-        """False if it certainly was not: then it may be done anew."""
-        try:
-            client.command("counter", "add", COUNTER, 1)
-        except NotApplied as problem:
-            if not problem.retryable:
-                raise
-            return False
-        with self._lock:
-            self.acknowledged += 1
-        return True
 
 
 @define
@@ -115,7 +43,8 @@ class Verdict:
     @property
     def proved(self) -> bool:
         """Every acknowledged increment is there, once; and all nodes have the same state."""
-        return self.unknown == 0 and self.counter == self.acknowledged and len(set(self.digests.values())) == 1 == len(set(self.applied.values()))
+        counted = self.unknown == 0 and self.counter == self.acknowledged
+        return counted and len(set(self.digests.values())) == 1 == len(set(self.applied.values()))
 
 
 def run(settings: Settings, arguments: list[str]) -> int:
@@ -131,20 +60,24 @@ def run(settings: Settings, arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
     cluster = LocalCluster(directory)
-    left_running = False
+    left_running, wanted = False, given.directory is not None
     try:
         cluster = LocalCluster.make(directory)
         figures = _demonstrate(cluster, given.increments, given.clients)
         left_running = given.keep and figures["proved"]
+        wanted |= not figures["proved"]
         if left_running:
             _tell_what_next(cluster)
         if given.json or settings.as_json:
             print(json_line(figures))
         return 0 if figures["proved"] else NOT_PROVED
+    except ClusterTrouble:
+        wanted = True
+        raise
     finally:
         if not left_running:
             cluster.kill()
-            if given.directory is None and sys.exc_info()[0] is None:
+            if not wanted:
                 shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -199,7 +132,7 @@ def _demonstrate(cluster: LocalCluster, wished: int, clients: int) -> dict[str, 
         _say(f"A client gave up: {increments.trouble}")
     verdict = _verdict(cluster, increments)
     seconds = time.monotonic() - begin
-    _tell(verdict, seconds)
+    _tell(verdict, seconds, cluster.directory)
     return {
         "proved": verdict.proved,
         "increments": wished,
@@ -245,7 +178,7 @@ def _leads(node: LocalNode) -> str:
     return f"{node.name} leads" + (f" in term {status['term']}" if status else "")
 
 
-def _tell(verdict: Verdict, seconds: float) -> None:
+def _tell(verdict: Verdict, seconds: float, directory: Path) -> None:
     rows = [
         ["acknowledged increments", f"{verdict.acknowledged:,}"],
         ["counter", f"{verdict.counter:,}", "equal" if verdict.counter == verdict.acknowledged else "DIFFERENT"],
@@ -259,7 +192,7 @@ def _tell(verdict: Verdict, seconds: float) -> None:
     if verdict.proved:
         _say(f"PROVED in {seconds:.1f} s: nothing was lost, nothing was doubled, and the three nodes are equal.")
     else:
-        _say(f"NOT PROVED after {seconds:.1f} s.")
+        _say(f"NOT PROVED after {seconds:.1f} s. Everything is left in {directory}")
 
 
 def _equal(verdict: Verdict, digest: str) -> str:
@@ -277,7 +210,7 @@ def _tell_what_next(cluster: LocalCluster) -> None:
         f"export TXRAFT_ENDPOINTS={endpoints}",
         "txraft status",
         f"txraft counter add {COUNTER} 5",
-        f"curl -d '{{\"name\": \"{COUNTER}\", \"amount\": 5}}' http://{node.endpoint}/v1/counter/add",
+        f'curl -d \'{{"name": "{COUNTER}", "amount": 5}}\' http://{node.endpoint}/v1/counter/add',
         f"kill -9 {node.pid}; txraft status",
         f"twistd -n --pidfile= txraft --config {node.file}",
     ):

@@ -15,13 +15,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field
 
 from txraft.cli.output import json_line
 from txraft.cli.status import ask_status
 from txraft.errors import Outcome, TxraftError
+
+T = TypeVar("T")
 
 __all__ = ["TWISTD", "ClusterTrouble", "LocalCluster", "LocalNode", "free_ports", "node_environment"]
 
@@ -57,8 +59,12 @@ def free_ports(count: int) -> list[int]:
 
 
 def node_environment() -> dict[str, str]:
-    """Our environment, without what would configure the nodes."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("TXRAFT_")}
+    """Our environment, without what would configure the nodes, and such that they import the txraft that we are."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TXRAFT_")}
+    if "PYTHONPATH" in environment:
+        # It may be relative, and nodes may start elsewhere.
+        environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).resolve().parents[2]), environment["PYTHONPATH"]])
+    return environment
 
 
 @define
@@ -70,7 +76,8 @@ class LocalNode:
         client_port: its port for clients.
         file: its configuration.
         log: where its output goes; it is appended to.
-        command: what runs twistd, with options of the shell it is wrapped in.
+        command: what runs twistd.
+        environment: what it has besides ours.
         process: None before the first start.
     """
 
@@ -79,6 +86,7 @@ class LocalNode:
     file: Path
     log: Path
     command: Sequence[str] = TWISTD
+    environment: Mapping[str, str] = field(factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -106,12 +114,12 @@ class LocalNode:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=node_environment(),
+                env=node_environment() | dict(self.environment),
                 start_new_session=True,
             )
 
     def kill(self) -> None:
-        """kill -9, and wait until it is gone."""
+        """SIGKILL, and wait until it is gone."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -193,7 +201,7 @@ class LocalCluster:
                 node.start()
 
     def kill(self) -> None:
-        """kill -9 for all that run."""
+        """SIGKILL for all that run."""
         for node in self.nodes:
             if node.running:
                 node.process.kill()  # type: ignore[union-attr]
@@ -224,7 +232,7 @@ class LocalCluster:
 
         return self.wait_until(found, timeout_s, "the nodes have not all applied the same entries")
 
-    def wait_until(self, look: Callable[[], Any], timeout_s: float, otherwise: str) -> Any:
+    def wait_until(self, look: Callable[[], T | None], timeout_s: float, otherwise: str) -> T:
         """What `look` returns once it is neither None nor empty.
 
         Raises:
@@ -255,5 +263,3 @@ def _last_line(log: Path) -> str:
     lines = log.read_text("utf-8", "replace").strip().splitlines()
     # What a node says to people stands apart from the dated lines of its log.
     return next((line for line in reversed(lines) if line.startswith("txraft: ")), lines[-1] if lines else "it said nothing")
-
-

@@ -161,11 +161,11 @@ def argument_of(parameter: Mapping[str, Any], texts: list[str]) -> Any:
     """The value of one parameter. What its type does not say to be text is read as JSON where it is JSON; the cluster judges the rest."""
     name, kind = parameter["name"], str(parameter["type"])
     is_list = _LIST.match(kind)
-    if is_list:
-        return _item(texts[0], "") if len(texts) == 1 and texts[0].startswith("[") else [_item(text, is_list["item"] or "") for text in texts]
+    if is_list and not texts[0].startswith("["):
+        return [_item(text, is_list["item"] or "") for text in texts]
     if len(texts) > 1:
         raise UsageProblem(f"{name!r} is given {len(texts)} times")
-    return _item(texts[0], kind)
+    return _item(texts[0], "" if is_list else kind)
 
 
 def _item(text: str, kind: str) -> Any:

@@ -8,7 +8,17 @@ from typing import Any, NoReturn
 
 from attrs import evolve, frozen
 
-__all__ = ["EX_TEMPFAIL", "EX_USAGE", "INTERRUPTED", "Parser", "Settings", "UsageProblem", "add_common_options", "settings_of", "with_options"]
+__all__ = [
+    "EX_TEMPFAIL",
+    "EX_USAGE",
+    "INTERRUPTED",
+    "Parser",
+    "Settings",
+    "UsageProblem",
+    "add_common_options",
+    "settings_of",
+    "with_options",
+]
 
 EX_USAGE = 64
 EX_TEMPFAIL = 75

@@ -31,16 +31,17 @@ def send_to(server: Server, peer: ServerId) -> None:
 
 
 def send_read_entries(server: Server, peer: ServerId, first_index: Index, entries: list[Entry]) -> None:
-    """The disk has answered `ReadEntries`. Entries that are no longer what the log holds, or what the follower needs, are dropped."""
+    """The disk has answered `ReadEntries`. If the follower's answers have meanwhile moved on, it is asked again for what is needed now."""
     if not isinstance(server.role, Leader) or peer not in server.role.progress:
         return
     progress = server.role.progress[peer]
-    if not progress.reading or progress.next_index != first_index:
+    if not progress.reading:
         return
     progress.reading = False
-    terms_agree = all(server.log.term_at(first_index + offset) == entry.term for offset, entry in enumerate(entries))
-    require(bool(entries) and terms_agree, f"the disk gave other entries from {first_index} on than the log holds")
-    _send(server, peer, progress, entries)
+    if progress.next_index == first_index:
+        terms_agree = all(server.log.term_at(first_index + offset) == entry.term for offset, entry in enumerate(entries))
+        require(bool(entries) and terms_agree, f"the disk gave other entries from {first_index} on than the log holds")
+        _send(server, peer, progress, entries)
     send_to(server, peer)
 
 

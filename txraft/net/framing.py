@@ -56,10 +56,9 @@ class FrameReceiver(Protocol):
         if self.closing:
             return
         try:
-            if self._magic:
-                data = self._strip_magic(data)
+            content = self._strip_magic(data) if self._magic else data
             begun_before = self.frames.incomplete
-            for frame in self.frames.split(data):
+            for frame in self.frames.split(content):
                 self.frame_received(frame)
                 if self.closing:
                     return
@@ -70,13 +69,13 @@ class FrameReceiver(Protocol):
         if self.frames.incomplete and not begun_before:
             self._frame_begun()
 
-    def _strip_magic(self, data: bytes) -> bytes:
-        """What follows the part of the first word that `data` begins with."""
-        length = min(len(self._magic), len(data))
-        if data[:length] != self._magic[:length]:
-            raise RemoteProtocolError(f"{data[:16]!r} does not belong here: another protocol")
+    def _strip_magic(self, received: bytes) -> bytes:
+        """What follows the part of the first word that `received` begins with."""
+        length = min(len(self._magic), len(received))
+        if received[:length] != self._magic[:length]:
+            raise RemoteProtocolError(f"{received[:16]!r} does not belong here: another protocol")
         self._magic = self._magic[length:]
-        return data[length:]
+        return received[length:]
 
     def _frame_begun(self) -> None:
         # The timer is not cancelled when a frame is whole but pushed on when the next begins: cheap, and done for nearly every chunk.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Protocol
 
@@ -188,9 +187,9 @@ class PeerLink:
         address: str,
         *,
         endpoint: EndpointOf,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float],
     ) -> None:
-        """`jitter` is a number from 0 to 1."""
+        """`jitter` gives a number from 0 to 1."""
         self.port = port
         self.peer = peer
         self.address = address

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -60,12 +61,14 @@ class Peers(Service):
         timing: Timing,
         *,
         endpoint: EndpointOf = client_endpoint,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`endpoint` gives where to dial an address; tests have their own."""
+        """`endpoint` gives where to dial an address, `jitter` a number from 0 to 1; tests have their own."""
         self.factory = _PeerPort(self)
         self.port = Port(reactor, limits, timing, "peer")
         self._gate = gate
         self._endpoint = endpoint
+        self._jitter = jitter
         self._members: dict[ServerId, _Member] = {}
         self._members_known = False
         self._last_encoded = LastEncoded()
@@ -87,7 +90,7 @@ class Peers(Service):
             known = self._members.get(peer)
             if known is not None and known.link.address == address:
                 continue
-            link = PeerLink(self.port, self, peer, address, endpoint=self._endpoint)
+            link = PeerLink(self.port, self, peer, address, endpoint=self._endpoint, jitter=self._jitter)
             if known is None:
                 self._members[peer] = _Member(link)
             else:

@@ -90,21 +90,24 @@ class Driver:
         )
         self._effects: deque[fx.Effect] = deque()
         self._carrying_out = False
-        self._carry_out: dict[type, Callable[[Any], None]] = {
+        self._carry_out = self._vocabulary()
+
+    def _vocabulary(self) -> dict[type, Callable[[Any], None]]:
+        return {
             fx.Persist: self._persist,
-            fx.Send: lambda effect: network.send(effect.to, effect.message),
+            fx.Send: lambda effect: self._network.send(effect.to, effect.message),
             fx.Apply: lambda effect: self.applier.apply_through(effect.through),
             fx.ReadEntries: self._read_entries,
-            fx.Proposed: proposals.proposed,
+            fx.Proposed: self._proposals.proposed,
             fx.ReadsReady: self._reads_ready,
-            fx.ReadsLost: lambda _: queries.lost("leadership was lost"),
+            fx.ReadsLost: lambda _: self._queries.lost("leadership was lost"),
             fx.ResetElectionTimer: lambda _: self.timers.reset_election(),
             fx.StopElectionTimer: lambda _: self.timers.stop_election(),
             fx.StartHeartbeats: lambda _: self.timers.start_heartbeats(),
             fx.StopHeartbeats: lambda _: self.timers.stop_heartbeats(),
             fx.RoleChanged: self._role_changed,
             fx.LeadershipReady: self._leadership_ready,
-            fx.ConfigurationChanged: lambda effect: network.set_members(effect.configuration.members),
+            fx.ConfigurationChanged: lambda effect: self._network.set_members(effect.configuration.members),
         }
 
     def stop(self) -> None:

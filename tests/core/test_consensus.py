@@ -1,0 +1,254 @@
+"""The front of the core: terms in messages, total dispatch, receipts of the disk."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.logs import commands_from
+from tests.support.one_server import OneServer, accepted, all_of, append, rejected, said, vote, vote_request
+from txraft.core.configuration import Configuration
+from txraft.core.consensus import IGNORED, RECEIVE
+from txraft.core.effects import Apply, ConfigurationChanged, Persist, ResetElectionTimer, RoleChanged
+from txraft.core.ids import Index, Term
+from txraft.core.messages import AppendEntries, AppendEntriesReply, Message, RequestVote, RequestVoteReply
+from txraft.core.roles import Candidate, Follower, Leader, Role
+from txraft.errors import Halted
+
+
+class Dispatch(SynchronousTestCase):
+    PAIRS = {(role, message) for role in get_args(Role) for message in get_args(Message)}
+
+    def test_every_role_takes_or_leaves_every_message(self) -> None:
+        self.assertEqual(set(RECEIVE) | set(IGNORED), self.PAIRS)
+
+    def test_none_does_both(self) -> None:
+        self.assertEqual(set(RECEIVE) & set(IGNORED), set())
+
+    def test_what_is_left_alone_has_a_reason(self) -> None:
+        self.assertTrue(all(IGNORED.values()))
+
+    def test_what_is_left_alone_changes_nothing(self) -> None:
+        servers = {Follower: OneServer(term=2).as_follower_of("b"), Leader: OneServer().as_leader(), Candidate: OneServer().as_candidate()}
+        messages: dict[type, Message] = {RequestVoteReply: vote(2, "c"), AppendEntriesReply: accepted(2, "c", 1)}
+
+        for role, message in IGNORED:
+            self.assertEqual(servers[role].hears(messages[message]), [], (role, message))
+
+
+class Starting(SynchronousTestCase):
+    def test_a_server_begins_as_a_follower_with_what_it_knew(self) -> None:
+        server = OneServer(log=(1, 1, 2), term=5, voted_for="b")
+
+        self.assertEqual(
+            server.effects,
+            [
+                RoleChanged("follower", Term(5), None, "start"),
+                ConfigurationChanged(Configuration.of({"a": "a", "b": "b", "c": "c"})),
+                ResetElectionTimer(),
+            ],
+        )
+        self.assertEqual((server.record.commit_index, server.record.last_applied, server.record.log.durable_index), (0, 0, 3))
+
+    def test_the_only_voter_has_nobody_to_wait_for(self) -> None:
+        self.assertEqual(OneServer("a").record.role, Candidate(pre_vote=False))
+
+    def test_the_only_voter_may_be_another(self) -> None:
+        self.assertEqual(OneServer("b", learners="a").record.role, Follower())
+
+
+class TermsInMessages(SynchronousTestCase):
+    def servers(self) -> list[OneServer]:
+        """One in each role, in term 5."""
+        servers = [
+            OneServer(term=5).as_follower_of("b"),
+            OneServer(term=5).as_pre_candidate(),
+            OneServer(term=4).as_candidate(),
+            OneServer(term=4).as_leader(),
+        ]
+        self.assertEqual({server.record.current_term for server in servers}, {5})
+        return servers
+
+    def test_a_later_term_makes_a_follower_of_everybody(self) -> None:
+        for message in (append(9, "c", (0, 0)), accepted(9, "c", 0), rejected(9, "c", 0), vote(9, "c"), vote(9, "c", granted=False)):
+            for server in self.servers():
+                server.hears(message)
+
+                self.assertIsInstance(server.record.role, Follower)
+                self.assertEqual((server.record.current_term, server.record.voted_for), (9, None))
+
+    def test_it_is_written_down_in_the_same_step(self) -> None:
+        for server in self.servers():
+            server.hears(accepted(9, "c", 0))
+
+            (persist,) = all_of(server.effects, Persist)
+            assert persist.metadata is not None
+            self.assertEqual((persist.metadata.term, persist.metadata.voted_for), (9, None))
+
+    def test_a_rehearsed_election_raises_nobodys_term(self) -> None:
+        for message in (vote_request(9, "c", (0, 0), pre_vote=True), vote(9, "c", pre_vote=True)):
+            for server in self.servers():
+                role = type(server.record.role)
+
+                server.hears(message)
+
+                self.assertEqual((server.record.current_term, type(server.record.role)), (5, role))
+
+    def test_requests_of_an_older_term_are_refused_with_the_newer_one(self) -> None:
+        for message, kind in (
+            (append(3, "c", (0, 0)), AppendEntriesReply),
+            (vote_request(3, "c", (9, 3)), RequestVoteReply),
+            (vote_request(3, "c", (9, 3), pre_vote=True), RequestVoteReply),
+        ):
+            for server in self.servers():
+                before = (type(server.record.role), server.record.voted_for, server.record.leader)
+                ((to, answer),) = said(server.hears(message), kind)
+
+                self.assertEqual((to, answer.term), ("c", 5))
+                self.assertFalse(getattr(answer, "granted", False) or getattr(answer, "success", False))
+                self.assertEqual((type(server.record.role), server.record.voted_for, server.record.leader), before)
+
+    def test_answers_of_an_older_term_are_dropped(self) -> None:
+        for message in (accepted(3, "c", 1), rejected(3, "c", 1), vote(3, "c"), vote(3, "c", pre_vote=True)):
+            for server in self.servers():
+                self.assertEqual(server.hears(message), [])
+
+    def test_the_only_term_there_is_decides_for_votes_and_entries_alike(self) -> None:
+        server = OneServer(log=(1, 1), term=5)
+        server.hears(vote_request(9, "c", (1, 1)))
+
+        effects = server.hears(append(7, "b", (2, 1), commands_from(3, 7)))
+
+        self.assertEqual(said(effects, AppendEntriesReply), [("b", rejected(9, "a", 2))])
+        self.assertEqual(server.log_terms(), [1, 1])
+
+
+class Receipts(SynchronousTestCase):
+    """What the disk has done counts only for what is still so."""
+
+    def follower(self) -> OneServer:
+        return OneServer(log=(1, 1), term=3).as_follower_of("b")
+
+    def test_it_makes_durable_what_was_written(self) -> None:
+        server = self.follower()
+        server.hears(append(3, "b", (2, 1), commands_from(3, 3), commit=3))
+        self.assertEqual(server.record.log.durable_index, 2)
+
+        effects = server.disk_answers()
+
+        self.assertEqual(server.record.log.durable_index, 3)
+        self.assertEqual(all_of(effects, Apply), [Apply(Index(3))])
+
+    def test_one_for_entries_that_were_replaced_since_proves_nothing(self) -> None:
+        server = self.follower()
+        server.hears(append(3, "b", (2, 1), commands_from(3, 3)))
+        server.hears(append(4, "c", (2, 1), commands_from(3, 4)))
+
+        server.disk_answers(1)
+        self.assertEqual(server.record.log.durable_index, 2)
+
+        server.disk_answers()
+        self.assertEqual(server.record.log.durable_index, 3)
+
+    def test_one_for_the_same_entry_written_before_it_was_overwritten_and_written_again_proves_nothing(self) -> None:
+        server = self.follower()
+        first = append(3, "b", (2, 1), commands_from(3, 3))
+        server.hears(first)
+        server.hears(append(4, "c", (2, 1), commands_from(3, 4)))
+        server.hears(append(5, "b", (2, 1), commands_from(3, 3), commit=3))
+
+        effects = server.disk_answers(2)
+        self.assertEqual(server.record.log.durable_index, 2)
+        self.assertEqual(all_of(effects, Apply), [])
+
+        server.disk_answers()
+        self.assertEqual(server.record.log.durable_index, 3)
+
+    def test_a_leader_deposed_meanwhile_does_not_commit_by_it(self) -> None:
+        server = OneServer("a", learners="x", log=(1, 1), term=3)
+        server.disk_answers()
+        server.proposes(b"x")
+        server.hears(accepted(9, "x", 0))
+
+        effects = server.disk_answers(2)
+
+        self.assertEqual((all_of(effects, Apply), server.record.commit_index), ([], 0))
+
+    def test_a_late_receipt_does_not_make_a_longer_log_durable_or_a_durable_one_shorter(self) -> None:
+        server = self.follower()
+        for index in (3, 4):
+            server.hears(append(3, "b", (index - 1, 3 if index > 3 else 1), commands_from(index, 3)))
+        first, second = server.writes
+
+        server.step(lambda module: module.persisted(server.now, second.receipt))
+        self.assertEqual(server.record.log.durable_index, 4)
+        server.step(lambda module: module.persisted(server.now, first.receipt))
+        self.assertEqual(server.record.log.durable_index, 4)
+
+    def test_entering_a_term_confirms_what_was_written_in_the_one_before(self) -> None:
+        server = self.follower()
+        server.hears(append(3, "b", (2, 1), commands_from(3, 3)))
+        server.now += 10.0
+        server.hears(vote_request(4, "c", (3, 3)))
+
+        server.disk_answers()
+
+        self.assertEqual(server.record.log.durable_index, 3)
+
+
+class Applying(SynchronousTestCase):
+    def test_what_was_applied_is_noted(self) -> None:
+        server = OneServer(log=(1, 1, 1), term=1).as_follower_of("b")
+        server.hears(append(1, "b", (3, 1), commit=3))
+
+        server.applies(2)
+
+        self.assertEqual(server.record.last_applied, 2)
+
+    def test_neither_beyond_what_is_committed_nor_back(self) -> None:
+        server = OneServer(log=(1, 1, 1), term=1).as_follower_of("b")
+        server.hears(append(1, "b", (2, 1), commit=2))
+        server.applies(2)
+
+        self.assertRaises(Halted, server.applies, 3)
+        self.assertRaises(Halted, server.applies, 1)
+
+
+TERMS, INDEXES, PEERS = st.integers(0, 4), st.integers(0, 5), st.sampled_from("bcx")
+MESSAGES = st.one_of(
+    st.builds(RequestVote, TERMS, PEERS, INDEXES, TERMS, st.booleans(), st.booleans()),
+    st.builds(RequestVoteReply, TERMS, PEERS, st.booleans(), st.booleans()),
+    st.builds(AppendEntriesReply, TERMS, PEERS, st.booleans(), INDEXES, INDEXES, INDEXES, TERMS),
+)
+INPUTS = st.one_of(MESSAGES, st.sampled_from(("times out", "beats", "disk answers", "proposes", "reads", "steps down")))
+
+
+class AnyInputs(SynchronousTestCase):
+    """Whatever votes and answers arrive, in whatever order: no exception, no broken invariant (checked after each step)."""
+
+    @given(st.lists(INPUTS, max_size=30), st.booleans())
+    @settings(deadline=None, max_examples=100)
+    def test_no_input_breaks_a_server(self, inputs: list[Message | str], leading: bool) -> None:
+        server = OneServer("abc", learners="x", log=(1, 1, 2))
+        if leading:
+            server.as_leader()
+        for number, each in enumerate(inputs, 1):
+            match each:
+                case "times out":
+                    server.times_out()
+                case "beats":
+                    server.beats()
+                case "disk answers":
+                    server.disk_answers(1)
+                case "proposes":
+                    server.proposes(b"x")
+                case "reads":
+                    server.reads(number)
+                case "steps down":
+                    server.step(lambda module: module.step_down("asked to"))
+                case RequestVote() | RequestVoteReply() | AppendEntriesReply() | AppendEntries():
+                    server.hears(each)
+            server.now += 0.3
