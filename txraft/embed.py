@@ -137,6 +137,7 @@ class RaftNode(MultiService):
     async def _stop(self) -> None:
         self._stop_listening()
         await Service.disownServiceParent(self._node)
+        await self._front_door.close()
         await MultiService.stopService(self)
         self._clock.stop()
 

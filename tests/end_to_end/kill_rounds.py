@@ -160,7 +160,10 @@ def one_round(cluster: LocalCluster, tally: Tally, title: str, kind: str, rng: r
     leader = cluster.leader(LEADER_S)
     cluster.wait_until(lambda: tally.total > before or None, CALL_S, "no increment was acknowledged")
     killed = " ".join(victim.name for victim in victims)
-    print(f"{title}  killed {killed:<8}  {leader.name} leads, work goes on after {time.monotonic() - begin:.1f} s  {tally.total:,} acknowledged", flush=True)
+    print(
+        f"{title}  killed {killed:<8}  {leader.name} leads, work goes on after {time.monotonic() - begin:.1f} s  {tally.total:,} acknowledged",
+        flush=True,
+    )
 
 
 def start_clients(endpoints: list[str], tally: Tally, clients: int, stop: threading.Event) -> list[threading.Thread]:

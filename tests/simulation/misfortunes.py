@@ -92,10 +92,10 @@ def _hang_and_step_down(cluster: Cluster, random: Random) -> None:
 
 
 def _pause_one(cluster: Cluster, random: Random) -> None:
-    """The process stops for some seconds, then goes on as if nothing had been."""
+    """The process stops for some seconds, then goes on as if nothing had been; a client asks it at once."""
     server = cluster[_one(cluster, random)]
     server.pause()
-    cluster.time.call_later(random.uniform(0.1, 4.0), server.resume)
+    cluster.time.call_later(random.uniform(0.1, 4.0), lambda: server.resume(first=server.read))
 
 
 def _hurry_elections(cluster: Cluster, random: Random) -> None:

@@ -41,6 +41,7 @@ class Options:
             apply_s=(0.0, random.choice((0.001, 0.3))),
             loss=random.choice((0.0, 0.02, 0.2)),
             duplication=random.choice((0.0, 0.1)),
+            straggling=random.choice((0.0, 0.0, 0.01, 0.1)),
             cuts_are_noticed=random.random() < 0.5,
             clock_rates=random.choice(((1.0, 1.0), (0.9, 1.1))),
         )
@@ -170,7 +171,7 @@ class Schedule:
         for name in names:
             server = self.cluster[name]
             server.start()
-            server.resume()
+            server.resume(first=server.read)
             server.disk.resume()
 
     def _peace_for_some(self) -> None:

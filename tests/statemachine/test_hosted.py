@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.statemachine.driver import Driver
+from tests.statemachine.driver import SAMPLES, Driver
 from txraft.errors import NotApplied, Outcome, Refused, Unknown
 from txraft.statemachine.hosted import EXPIRE_PAUSE_MS, EXPIRE_ROUNDS_MAX
+from txraft.statemachine.log_commands import HostMachine
 
 
 class Bugs(SynchronousTestCase):
@@ -152,8 +153,10 @@ class Deadlines(SynchronousTestCase):
             self.assertTrue((due - 1) / 1000 < driver.time_ms / 1000 + (milliseconds / 1000 + 0.001))
 
     def test_machines_run_in_the_order_of_their_names(self) -> None:
-        driver = Driver(b="Restless", c="Restless", a="Restless")
+        driver = Driver()
         for name in ("c", "a", "b"):
+            driver.apply(HostMachine(0, name, SAMPLES + "Restless", 1)).value()
+        for name in ("b", "c", "a"):
             driver.call(name, "take", name="x", seconds=5)
             driver.call(name, "break_it", expire=True)
         driver.clock(60_000)

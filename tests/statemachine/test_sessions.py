@@ -92,6 +92,14 @@ class SerialNumbers(SessionCase):
         [state] = self.driver.host._sessions.snapshot()
         self.assertEqual((state.first_outstanding, len(state.results)), (10**15, 1))
 
+    def test_the_first_outstanding_result_itself_is_kept(self) -> None:
+        for first in (5, 9):
+            self.add(first, first=1)
+            self.add(10, first=first)
+            self.add(first)
+            self.assertNotEqual(self.driver.answers[-1], self.driver.answers[-2])
+            self.assertEqual(self.driver.answers[-1], self.driver.answers[-3])
+
     def test_running_too_far_ahead(self) -> None:
         self.add(1)
         self.add(11)

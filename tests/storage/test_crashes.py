@@ -19,6 +19,7 @@ from tests.support.disk import (
     no_sync,
     open_storage,
     persist,
+    quick_directory,
     restore,
     segments,
     small,
@@ -109,8 +110,7 @@ class AnyCallTests(SynchronousTestCase):
     """Scenarios 57 and 58: whatever combination of old and new a crash leaves, the server starts with all that it had promised."""
 
     def setUp(self) -> None:
-        self.base = Path(self.mktemp())
-        self.base.mkdir()
+        self.base = quick_directory(self)
 
     def require_kept(self, journal: Journal, root: Path, what: str) -> None:
         with no_sync():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.disk import commands, no_sync, open_storage, persist
+from tests.support.disk import WatchedDisk, commands, no_sync, open_storage, persist
 from txraft.errors import StorageError
 from txraft.storage.layout import Layout
 
@@ -51,6 +51,17 @@ class ModeTests(SynchronousTestCase):
         with no_sync():
             open_storage(self.root).close()
         self.assertEqual((self.root / "node.yaml").read_text(), "name: n1")
+
+    def test_every_new_directory_is_made_durable_in_its_parent(self) -> None:
+        disk = WatchedDisk(self.root)
+        with disk.watching():
+            open_storage(self.root).close()
+        names = ["deep", "below", "n1", "log"]
+        parents = [self.root.parent.parent.parent.name, "deep", "below", "n1"]
+        made = [call for call in disk.calls if call[0] == "mkdir" and call[1] in names]
+        self.assertEqual([name for _, name in made], names)
+        for call, parent in zip(made, parents, strict=True):
+            self.assertEqual(disk.calls[disk.calls.index(call) + 1], ("fsync", parent))
 
     def test_a_file_in_the_place_of_the_directory_is_named(self) -> None:
         self.root.parent.mkdir(parents=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from unittest import mock
 
@@ -19,6 +18,7 @@ from tests.support.disk import (
     no_sync,
     open_storage,
     persist,
+    quick_directory,
     segments,
     small,
     vote,
@@ -48,8 +48,7 @@ class ModelTests(SynchronousTestCase):
     @given(STEPS, st.sampled_from([700, 4096, 1 << 20]), st.integers(1, 4))
     @settings(deadline=None, max_examples=60)
     def test_any_sequence_of_appends_truncations_and_reopenings_equals_a_list(self, steps: list[Step], size: int, together: int) -> None:
-        root = Path("model")
-        shutil.rmtree(root, ignore_errors=True)
+        root = quick_directory(self)
         with no_sync(), mock.patch.object(positions, "_SPACING_BYTES", 500):
             storage = open_storage(root, limits=small(size))
             model = list(BOOTSTRAP)

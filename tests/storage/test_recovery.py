@@ -22,6 +22,7 @@ from tests.support.disk import (
     open_storage,
     overwrite,
     persist,
+    quick_directory,
     restore,
     segments,
     small,
@@ -39,7 +40,7 @@ class DirectoryCase(SynchronousTestCase):
     """A directory in which a server was killed after some writes."""
 
     def setUp(self) -> None:
-        self.root = Path(self.mktemp()) / "n1"
+        self.root = quick_directory(self) / "n1"
         patches = no_sync()
         patches.__enter__()
         self.addCleanup(patches.__exit__, None, None, None)

@@ -20,6 +20,7 @@ from tests.support.disk import (
     no_sync,
     open_storage,
     persist,
+    quick_directory,
     segments,
     small,
     vote,
@@ -76,11 +77,12 @@ class FirstOpeningTests(StorageCase):
 
     def test_bootstrap_crashed_at_any_call_is_not_begun_or_whole(self) -> None:
         bootstrap = [configuration(b"x" * 900), *commands("y" * 900, "z" * 900)]
+        base = quick_directory(self)
         for kept in (True, False):
             cut_at, ended = 0, False
             while not ended:
                 cut_at += 1
-                root = self.root.with_name(f"{kept}-{cut_at}")
+                root = base / f"{kept}-{cut_at}"
                 disk = WatchedDisk(root, cut_at=cut_at)
                 try:
                     with disk.watching():
@@ -141,6 +143,16 @@ class WriteTests(StorageCase):
             self.assertEqual(storage.recovered.metadata, vote(4))
             storage.close()
 
+    def test_a_vote_once_durable_is_not_changed_within_its_term(self) -> None:
+        """Rule 5: nor is it forgotten when a candidate becomes a follower in the same term."""
+        with no_sync():
+            self.storage.write([persist(metadata=vote(2))])
+            self.storage.write([persist(metadata=vote(2, "n1"))])
+            self.storage.write([persist(metadata=vote(2, "n1"))])
+            for wrong in ("n2", None):
+                self.assertRaises(Halted, self.storage.write, [persist(metadata=vote(2, wrong))])
+            self.storage.write([persist(metadata=vote(3))])
+
     def test_the_lists_of_the_caller_are_left_alone(self) -> None:
         first, second = persist(2, commands("a")), persist(3, commands("b"))
         third = persist(4, commands("c"))
@@ -159,6 +171,10 @@ class WriteTests(StorageCase):
             [persist(2, commands("too early", term=2))],
             [persist(metadata=vote(2)), persist(metadata=vote(1))],
             [persist(metadata=vote(0))],
+            [persist(metadata=vote(2, "n1")), persist(metadata=vote(2, "n2"))],
+            [persist(metadata=vote(2, "n1")), persist(metadata=vote(2))],
+            [persist(metadata=vote(2, "n" * 1100))],
+            [persist(2, [Entry(2**64, 1, b""), *commands("a")], metadata=vote(2))],
             [persist(metadata=vote(INDEX_MAX + 1))],
             [persist(2, [Entry(2**64, 1, b""), *commands("a")])],
         ):

@@ -44,6 +44,7 @@ class Conditions:
     apply_s: Range = (0.0, 0.001)
     loss: float = 0.0
     duplication: float = 0.0
+    straggling: float = 0.0
     elections_by_chance: bool = True
     cuts_are_noticed: bool = True
     clock_rates: Range = (1.0, 1.0)
@@ -91,6 +92,7 @@ class Cluster:
             self.draw(conditions.delay_s, "delay"),
             conditions.loss,
             conditions.duplication,
+            conditions.straggling,
         )
         disks: dict[ServerId, SimulatedDisk] = {}
         self.witness = Witness(self.configuration, disks)

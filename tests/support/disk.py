@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 from attrs import define, field
+from twisted.trial.unittest import SynchronousTestCase
 
 from txraft.core.effects import Metadata, Persist, Receipt
 from txraft.core.entry import Entry, EntryKind
@@ -128,6 +130,14 @@ def no_sync() -> Iterator[None]:
         yield
 
 
+def quick_directory(case: SynchronousTestCase) -> Path:
+    """A directory for a test that opens hundreds of logs, in memory where that is possible."""
+    memory = Path("/dev/shm")
+    path = Path(tempfile.mkdtemp(prefix="txraft-test-", dir=memory if os.access(memory, os.W_OK) else None))
+    case.addCleanup(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
 class PowerCut(BaseException):
     """The power went: no code of the program runs any more."""
 
@@ -151,6 +161,7 @@ class WatchedDisk:
     _held: list[int] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
+        self.root = self.root.absolute()
         if self.root.exists():
             self._sync_all(self.root)
 

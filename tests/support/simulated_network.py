@@ -11,6 +11,7 @@ from tests.support.virtual_time import VirtualTime
 from txraft.core.ids import ServerId
 from txraft.core.messages import Message
 
+STRAGGLING_S = 4.0
 Choice = Callable[[ServerId, ServerId, Message], bool]
 
 
@@ -24,6 +25,7 @@ class SimulatedNetwork:
         delay_s: how long a message is under way.
         loss: share of messages lost.
         duplication: share of messages that arrive twice.
+        straggling: share of messages that take up to some seconds.
         drops: choices of messages that are lost, for tests that follow a script.
         cuts: (sender, receiver) between whom nothing passes; what is under way already still arrives.
     """
@@ -35,6 +37,7 @@ class SimulatedNetwork:
     delay_s: Callable[[], float]
     loss: float = 0.0
     duplication: float = 0.0
+    straggling: float = 0.0
     drops: list[Choice] = field(factory=list)
     cuts: set[tuple[ServerId, ServerId]] = field(factory=set)
     delivered: int = 0
@@ -74,7 +77,7 @@ class SimulatedNetwork:
     def calm(self, delay_s: Callable[[], float]) -> None:
         """Mend everything, and lose and double nothing by chance either."""
         self.heal()
-        self.loss = self.duplication = 0.0
+        self.loss = self.duplication = self.straggling = 0.0
         self.delay_s = delay_s
 
     def _happens(self, probability: float) -> bool:
@@ -85,4 +88,5 @@ class SimulatedNetwork:
             self.delivered += 1
             self.deliver(receiver, sender, message)
 
-        self.time.call_later(self.delay_s(), arrive)
+        extra_s = self.random.uniform(0.0, STRAGGLING_S) if self._happens(self.straggling) else 0.0
+        self.time.call_later(self.delay_s() + extra_s, arrive)

@@ -61,6 +61,26 @@ class Read:
 
 
 @define
+class History(ClusterHistory):
+    """Leader Completeness in full: entries committed in earlier terms are in the log of a new leader. One that was elected long ago and has
+    been stopped since may still take office after later terms have committed more.
+
+    Source: §3.6.3.
+    """
+
+    _committed_in: list[Term] = field(factory=list)
+
+    def _check_committed(self, server: Server) -> None:
+        ClusterHistory._check_committed(self, server)
+        self._committed_in += [server.current_term] * (len(self.committed) - len(self._committed_in))
+
+    def _check_complete(self, leader: Server) -> None:
+        for index, (term, committed_in) in enumerate(zip(self._terms, self._committed_in, strict=True), 1):
+            lacks = committed_in < leader.current_term and leader.log.term_at(index) != term
+            ensure(not lacks, f"leader {leader.id} of term {leader.current_term} lacks entry {index}, committed in term {committed_in}")
+
+
+@define
 class Witness:
     """Checks every step of every server against everything seen before.
 
@@ -76,7 +96,7 @@ class Witness:
 
     configuration: Configuration
     disks: Mapping[ServerId, SimulatedDisk]
-    history: ClusterHistory = field(factory=ClusterHistory)
+    history: History = field(factory=History)
     committed: Index = Index(0)
     steps: int = 0
     marks: Counter[str] = field(factory=Counter)

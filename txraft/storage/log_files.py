@@ -77,14 +77,20 @@ class LogFiles:
     last_sequence: int
     _newest: OpenSegment
 
-    def append(self, runs: Sequence[Run]) -> None:
-        """Write runs of entries, each as one record, and wait until they are durable.
+    def prepare(self, runs: Sequence[Run]) -> Batch:
+        """Make the records that are next. Touches nothing.
 
         Raises:
-            Halted: a number is out of range; nothing was written.
+            Halted: a number is out of range.
+        """
+        return encode(runs, last_index=self.last_index, last_sequence=self.last_sequence, seed=self.origin.seed)
+
+    def append(self, batch: Batch) -> None:
+        """Write the records that `prepare` has just made, and wait until they are durable.
+
+        Raises:
             OSError: they may or may not be on disk: this object must not be used for writing again.
         """
-        batch = encode(runs, last_index=self.last_index, last_sequence=self.last_sequence, seed=self.origin.seed)
         start = self._newest.segment.end
         if start + len(batch.records) > self.segment_bytes:
             start = self._roll(batch)

@@ -78,7 +78,7 @@ class Storage:
             DamagedLog: something durable in the log is unreadable; nothing was changed.
             StorageError: it cannot be used or trusted for another reason.
         """
-        layout = Layout(root)
+        layout = Layout(root.absolute())
         try:
             with ExitStack() as undo:
                 layout.prepare()
@@ -149,15 +149,17 @@ class Storage:
         metadata = changes[-1] if changes else None
         term = self._require_no_step_back(changes)
         runs = runs_of(persists, self._log.last_index, term)
+        batch = self._log.prepare(runs) if runs else None
         try:
             if metadata is not None:
                 self._metadata.write(metadata, self._log.last_sequence)
-            if runs:
-                self._log.append(runs)
+            if batch is not None:
+                self._log.append(batch)
         except OSError as error:
             self._failure = _sentence(self._layout.root, error)
             raise DiskFailed(self._failure) from error
         except Halted:
+            # Raised by what checks before it writes: term and vote do not fit.
             raise
         except BaseException:
             self._failure = f"a write to {self._layout.root} was interrupted; nobody knows what is on disk"
@@ -183,7 +185,7 @@ class Storage:
             raise StorageError(f"{error.filename or self._layout.log}: {error.strerror or error}; the log cannot be read") from error
 
     def usage(self) -> dict[str, int]:
-        """`bytes` of the log, preallocated space not counted, and its `segments`."""
+        """`bytes` of the log, preallocated space not counted, and its `segments`. May be asked from any thread."""
         return {"bytes": self._log.used_bytes(), "segments": len(self._log.segments)}
 
     def close(self) -> None:
@@ -212,13 +214,15 @@ class Storage:
             raise StorageError(f"{self._layout.root} was closed")
 
     def _require_no_step_back(self, changes: list[Metadata]) -> int:
-        """The term once `changes` are made; terms only grow."""
-        term = self._metadata.term
+        """The term once `changes` are made. Terms only grow, and a vote is given once in a term. Source: §3.4, §3.8."""
+        before = self._metadata.current
         for metadata in changes:
-            if metadata.term < term:
-                raise Halted(f"asked to store term {metadata.term} after term {term}")
-            term = metadata.term
-        return term
+            if before is not None and metadata.term < before.term:
+                raise Halted(f"asked to store term {metadata.term} after term {before.term}")
+            if before is not None and metadata.term == before.term and before.voted_for not in (None, metadata.voted_for):
+                raise Halted(f"asked to change the vote of term {metadata.term} from {before.voted_for!r} to {metadata.voted_for!r}")
+            before = metadata
+        return before.term if before is not None else 0
 
 
 def _begin(layout: Layout, claim: Claim, metadata: MetadataFiles, bootstrap: list[Entry], segment_bytes: int) -> None:
