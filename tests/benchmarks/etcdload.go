@@ -1,5 +1,5 @@
 // A closed loop of clients against an etcd cluster: puts of 16 bytes, or linearizable gets, over a number of keys.
-// All connections go to the leader, as those of txraft do. Prints one line of JSON.
+// Connections go to the leader, as those of txraft do, or are spread over all nodes. Prints one line of JSON.
 //
 // Built by side_by_side.py with Debian's packages golang-go and golang-etcd-server-dev:
 // GOPATH=/usr/share/gocode GO111MODULE=off go build -o etcdload etcdload.go
@@ -87,12 +87,16 @@ func main() {
 	seconds := flag.Float64("seconds", 10, "")
 	keys := flag.Int("keys", 1000, "")
 	operation := flag.String("operation", "add", "add (a put) or get")
+	target := flag.String("target", "leader", "leader, or all: etcd's client then takes the nodes in turn")
 	flag.Parse()
 
-	leader := leaderOf(strings.Split(*endpoints, ","))
+	targets := strings.Split(*endpoints, ",")
+	if *target == "leader" {
+		targets = []string{leaderOf(targets)}
+	}
 	connected := make([]*clientv3.Client, *connections)
 	for number := range connected {
-		client, err := clientv3.New(clientv3.Config{Endpoints: []string{leader}, DialTimeout: 5 * time.Second})
+		client, err := clientv3.New(clientv3.Config{Endpoints: targets, DialTimeout: 5 * time.Second})
 		exitOn(err)
 		_, err = client.Put(context.Background(), "bench-0", "")
 		exitOn(err)

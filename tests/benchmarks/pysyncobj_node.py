@@ -1,7 +1,7 @@
 """A node of a PySyncObj cluster that counts; with `--clients` it also drives the load, and prints one line of JSON.
 
-Run by `side_by_side.py` with a Python that has PySyncObj. Its journal is flushed to the operating system, never synced to the disk: a power loss
-may take acknowledged commands with it.
+Run by `side_by_side.py` with a Python that has PySyncObj. Its journal is flushed to the operating system, never synced to the disk: a
+power loss may take acknowledged commands with it.
 """
 
 from __future__ import annotations

@@ -3,9 +3,11 @@
     python -m tests.benchmarks.side_by_side --rounds 3 --seconds 8 [--clients 256 --connections 32] [--operation add|get]
         [--pysyncobj-python PATH] [--only txraft,etcd]
 
-What is not installed is left out: `etcd` (Debian: etcd-server), Go with etcd's client (golang-go, golang-etcd-server-dev) for its load, and a
-Python with PySyncObj, which is named. Absolute figures mean little on a shared computer; the ratios within one run do. txraft and etcd sync
-their logs to the disk, PySyncObj does not.
+What is not installed is left out: `etcd` (Debian: etcd-server), Go with etcd's client (golang-go, golang-etcd-server-dev) for its
+load, and a Python with PySyncObj, which is named. etcd is loaded at its leader, where it is fastest, unless told otherwise.
+
+Absolute figures mean little on a shared computer; the ratios within one run do. txraft and etcd sync their logs to the disk, PySyncObj does
+not.
 
 Every measurement starts a fresh cluster, so that none has a longer log than another. Processor time is that of the three server processes,
 out of /proc; for PySyncObj that includes the clients, which live in one of them.
@@ -129,6 +131,7 @@ class Etcd:
     """Three `etcd`, loaded by `etcdload.go`."""
 
     load_program: Path
+    target: str
     name: str = "etcd"
     _processes: list[subprocess.Popen[bytes]] = field(factory=list)
     _clients: list[str] = field(factory=list)
@@ -155,7 +158,7 @@ class Etcd:
         return [process.pid for process in self._processes]
 
     def load(self, case: Case) -> dict[str, Any]:
-        return printed([str(self.load_program), f"--endpoints={','.join(self._clients)}", *case.flags])
+        return printed([str(self.load_program), f"--endpoints={','.join(self._clients)}", f"--target={self.target}", *case.flags])
 
     def stop(self) -> None:
         end(self._processes)
@@ -300,7 +303,7 @@ def measure(system: System, case: Case) -> Sample:
 
 def median(samples: Sequence[Sample], attribute: str) -> float:
     """Of one figure."""
-    return statistics.median(getattr(sample, attribute) for sample in samples)
+    return float(statistics.median(getattr(sample, attribute) for sample in samples))
 
 
 HEADING = ["system", "clients", "rate/s", "p50 ms", "p99 ms", "max ms", "server µs/op", "client µs/op", "MiB/node", "errors", "steal %"]
@@ -335,9 +338,8 @@ def ratios(found: dict[tuple[str, Case], list[Sample]], cases: Sequence[Case], n
             rate = median(ours, "rate") / max(median(theirs, "rate"), 1e-9)
             cost = median(ours, "server_us") / max(median(theirs, "server_us"), 1e-9)
             latency = median(ours, "p50_ms") / max(median(theirs, "p50_ms"), 1e-9)
-            lines.append(
-                f"{case.clients} clients: {rate:.2f} × the rate of {name}, {cost:.2f} × its server time per operation, {latency:.2f} × its p50"
-            )
+            told = f"{rate:.2f} × the rate of {name}, {cost:.2f} × its server time per operation, {latency:.2f} × its p50"
+            lines.append(f"{case.clients} clients: {told}")
     return lines
 
 
@@ -369,7 +371,7 @@ def systems(given: argparse.Namespace, directory: Path) -> list[System]:
     found: list[System] = [Txraft()] if "txraft" in wanted else []
     if "etcd" in wanted:
         load_program = Path(given.etcdload) if given.etcdload else built_etcdload(directory)
-        found += [Etcd(load_program)] if load_program else []
+        found += [Etcd(load_program, given.etcd_target)] if load_program else []
     if "pysyncobj" in wanted and given.pysyncobj_python:
         if given.operation == "add":
             found.append(PySyncObj(given.pysyncobj_python))
@@ -389,6 +391,7 @@ def main() -> int:
     parser.add_argument("--operation", choices=("add", "get"), default="add")
     parser.add_argument("--only", help="txraft,etcd,pysyncobj")
     parser.add_argument("--pysyncobj-python", help="a Python that has PySyncObj")
+    parser.add_argument("--etcd-target", choices=("leader", "all"), default="leader", help="where etcd's clients go")
     parser.add_argument("--etcdload", help="built before")
     given = parser.parse_args()
     cases = [Case(given.clients, given.connections, given.seconds, given.operation, given.keys)]

@@ -2,8 +2,9 @@
 
     python -m tests.end_to_end.kill_rounds --rounds 100 [--clients 8] [--seed N] [--directory DIR]
 
-A round kills with SIGKILL the leader, a follower, or all three at once, starts them again and waits for a leader. Half of the clients use the
-native protocol, half HTTP. Each adds 1 to a counter of its own, where every answer must be one more than the last, and to one that all share.
+A round kills with SIGKILL the leader, a follower, or all three at once, starts them again and waits for a leader. Half of the clients use
+the native protocol, half HTTP. Each adds 1 to a counter of its own, where every answer must be one more than the last, and to one that all
+share.
 """
 
 from __future__ import annotations
@@ -160,10 +161,8 @@ def one_round(cluster: LocalCluster, tally: Tally, title: str, kind: str, rng: r
     leader = cluster.leader(LEADER_S)
     cluster.wait_until(lambda: tally.total > before or None, CALL_S, "no increment was acknowledged")
     killed = " ".join(victim.name for victim in victims)
-    print(
-        f"{title}  killed {killed:<8}  {leader.name} leads, work goes on after {time.monotonic() - begin:.1f} s  {tally.total:,} acknowledged",
-        flush=True,
-    )
+    seconds = time.monotonic() - begin
+    print(f"{title}  killed {killed:<8}  {leader.name} leads, work goes on after {seconds:.1f} s  {tally.total:,} acknowledged", flush=True)
 
 
 def start_clients(endpoints: list[str], tally: Tally, clients: int, stop: threading.Event) -> list[threading.Thread]:
@@ -193,8 +192,9 @@ def native_clients(endpoints: list[str], count: int) -> list[Add]:
     threading.Thread(target=loop.run, kwargs={"installSignalHandlers": False}, daemon=True).start()
 
     def adder() -> Add:
-        client = blockingCallFromThread(loop, lambda: Client(loop, endpoints, timeout_s=CALL_S))
-        return lambda counter: int(blockingCallFromThread(loop, client.command, "counter", "add", counter, 1))
+        client: Any = blockingCallFromThread(loop, lambda: Client(loop, endpoints, timeout_s=CALL_S))
+        call: Any = blockingCallFromThread
+        return lambda counter: int(call(loop, client.command, "counter", "add", counter, 1))
 
     return [adder() for _ in range(count)]
 

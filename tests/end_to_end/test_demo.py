@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import time
+from pathlib import Path
 
 from tests.support.processes import TXRAFT, ProcessTestCase
 
@@ -33,7 +33,7 @@ class Demo(ProcessTestCase):
         pids = self.pids(done.stdout)
         self.assertEqual(len(pids), 4)
         self.assertTrue(all(self.gone(pid) for pid in pids))
-        self.assertFalse(os.path.exists(figures["directory"]))
+        self.assertFalse(Path(figures["directory"]).exists())
 
     def test_it_leaves_the_nodes_running_when_told_to_keep_them(self) -> None:
         directory = self.folder / "kept"

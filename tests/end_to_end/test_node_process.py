@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
@@ -111,7 +112,7 @@ class Refusing(ProcessTestCase):
     def test_a_directory_of_another_server(self) -> None:
         node = self.node()
         self.assertEqual(node.stop(), 0)
-        foreign = ["txraft", "--data-dir", self.folder / "n1", "--name=n2"]
+        foreign: list[str | Path] = ["txraft", "--data-dir", self.folder / "n1", "--name=n2"]
         for arguments in ([*foreign, "--check"], [*foreign, "--peer=tcp:0", "--client=tcp:0"]):
             refused = self.twistd("-n", *arguments)
             self.assertEqual(refused.returncode, 78, refused.stderr)
@@ -171,11 +172,11 @@ class Living(ProcessTestCase):
         leader = cluster.leader(30)
         before = leader.status()
         assert before is not None
-        for jump, amount in (("+1h", 1), ("-1h", 2)):
+        for jump, value in (("+1h", 1), ("-1h", 2)):
             clock.write_text(f"{jump}\n")
-            status, answer = post_json(leader.endpoint, "/v1/counter/add", {"name": "a", "amount": 1}, timeout_s=3)
-            self.assertEqual((status, answer["result"]), (200, amount))
-            self.wait_for(lambda: (leader.status() or {}).get("uptime_s", 0) > before["uptime_s"] + 2 * amount, "the passing of time")
+            status, answer = post_json(leader.endpoint, "/v1/counter/add", {"name": "a"}, timeout_s=3)
+            self.assertEqual((status, answer["result"]), (200, value))
+            time.sleep(2)  # any election would be over
             after = leader.status()
             assert after is not None
             self.assertEqual((after["role"], after["term"]), ("leader", before["term"]), jump)

@@ -98,6 +98,14 @@ def _pause_one(cluster: Cluster, random: Random) -> None:
     cluster.time.call_later(random.uniform(0.1, 4.0), lambda: server.resume(first=server.read))
 
 
+def _oversleep(cluster: Cluster, random: Random) -> None:
+    """The leader stops for so long that another is elected, then goes on as if it still led."""
+    for name in [server.id for server in cluster.up if cluster.leads(server.id)]:
+        server = cluster[name]
+        server.pause()
+        cluster.time.call_later(random.uniform(2.0, 6.0), lambda server=server: server.resume(first=server.read))  # type: ignore[misc]
+
+
 def _hurry_elections(cluster: Cluster, random: Random) -> None:
     """Election timers of several servers run out at once."""
     for name in _some(cluster, random):
@@ -118,5 +126,6 @@ MISFORTUNES: dict[str, Misfortune] = {
     "a disk hangs": _hang_a_disk,
     "a disk hangs and its server steps down": _hang_and_step_down,
     "one is paused": _pause_one,
+    "the leader oversleeps": _oversleep,
     "elections are hurried": _hurry_elections,
 }

@@ -155,7 +155,10 @@ class Schedule:
         cluster.time.call_later(random.uniform(0.1, 2.0) * self.options.pause_s, self._strike)
         kind = random.choice((*self.options.misfortunes, "all is mended"))
         if kind == "all is mended":
-            self._mend(*cluster.servers)
+            cluster.heal()
+            for server in cluster.servers.values():
+                server.start()
+                server.disk.resume()
         else:
             cluster.witness.marks[kind] += 1
             MISFORTUNES[kind](cluster, random)
@@ -167,7 +170,7 @@ class Schedule:
     # Peace.
 
     def _mend(self, *names: str) -> None:
-        self.cluster.network.heal()
+        self.cluster.calm()
         for name in names:
             server = self.cluster[name]
             server.start()
@@ -180,7 +183,6 @@ class Schedule:
         some = sorted(self._misfortune.sample(voters, len(voters) // 2 + 1))
         others = [name for name in cluster.servers if name not in some]
         self._mend(*some)
-        cluster.calm()
         for name in others:
             self._misfortune.choice((cluster.crash, cluster.isolate))(name)
         cluster.await_leader(*some)

@@ -101,6 +101,10 @@ class Buggy(StateMachine):
         self.shared[0] += 1
         return self.shared
 
+    @command
+    def spoil(self, ctx: Context) -> None:
+        self.shared.append(object())  # type: ignore[arg-type]
+
     @query
     def ask_raise(self, name: str) -> None:
         raise ERRORS[name]
@@ -125,6 +129,7 @@ CYCLE.append(CYCLE)
 
 ERRORS: dict[str, BaseException] = {
     "bug": ValueError("a bug"),
+    "exit": SystemExit(0),
     "memory": MemoryError(),
     "disk": OSError(28, "No space left on device"),
     "recursion": RecursionError("too deep"),

@@ -21,9 +21,9 @@ class Bugs(SynchronousTestCase):
         return problem
 
     def test_an_exception_is_an_answer_and_the_log_goes_on(self) -> None:
-        for name in ("bug", "unknown", "refused_oddly", "refused_unplain"):
+        for name in ("bug", "exit", "unknown", "refused_oddly", "refused_unplain"):
             self.assertEqual(self.outcome(Unknown, "raise_it", name).code, "machine_error")
-        self.assertEqual(self.driver.host.applied_index, 6)
+        self.assertEqual(self.driver.host.applied_index, 7)
         self.assertEqual(self.driver.call("other", "add"), 1)
 
     def test_a_result_that_cannot_be_sent_is_an_answer(self) -> None:
@@ -86,19 +86,28 @@ class Bugs(SynchronousTestCase):
         self.assertEqual(self.driver.answers[-1], self.driver.answers[-3])
         self.assertNotEqual(self.driver.answers[-1], self.driver.answers[-2])
 
+    def test_a_state_that_cannot_be_saved_is_told_to_who_asks_for_it(self) -> None:
+        self.driver.call("buggy", "spoil")
+        for capture in (self.driver.host.digest, self.driver.host.snapshot):
+            problem = self.assertRaises(NotApplied, capture)
+            self.assertEqual(problem.code, "machine_error")
+            self.assertIn("buggy.snapshot failed with TypeError", problem.message)
+        self.assertEqual([failure[:2] for failure in self.driver.failures], [("buggy", "snapshot")] * 2)
+        self.assertEqual(self.driver.call("other", "add"), 1)
+
 
 class BugsInQueries(SynchronousTestCase):
     def setUp(self) -> None:
         self.driver = Driver(buggy="Buggy")
 
     def test_nothing_halts(self) -> None:
-        for name in ("bug", "memory", "disk", "recursion", "refused_oddly", "refused_unplain"):
+        for name in ("bug", "exit", "memory", "disk", "recursion", "refused_oddly", "refused_unplain"):
             problem = self.assertRaises(NotApplied, self.driver.ask, "buggy", "ask_raise", name=name)
             self.assertEqual(problem.code, "machine_error")
         for name in ("object", "cycle", "surrogate", "large"):
             problem = self.assertRaises(NotApplied, self.driver.ask, "buggy", "ask_give", name=name)
             self.assertEqual(problem.code, "machine_error")
-        self.assertEqual(len(self.driver.failures), 10)
+        self.assertEqual(len(self.driver.failures), 11)
 
     def test_the_state_is_not_suspected(self) -> None:
         self.assertRaises(NotApplied, self.driver.ask, "buggy", "ask_raise", name="bug")

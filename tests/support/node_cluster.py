@@ -49,6 +49,9 @@ class MemoryNetwork:
     def client_address(self, server: ServerId) -> str:
         return f"{server}.example:2379"
 
+    def status(self) -> dict[str, Any]:
+        return {}
+
     def connected(self) -> Mapping[str, bool]:
         sender = self.gate.identity.server_id
         return {peer: (sender, peer) not in self.cluster.cut for peer in self.members if peer != sender}

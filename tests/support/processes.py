@@ -17,7 +17,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from txraft.cli.local_cluster import TWISTD, LocalCluster, LocalNode, free_ports, node_environment
 
-__all__ = ["TXRAFT", "Finished", "ProcessTestCase", "post_json", "taken"]
+__all__ = ["TXRAFT", "Finished", "ProcessTestCase", "free_ports", "post_json", "taken"]
 
 T = TypeVar("T")
 

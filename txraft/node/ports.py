@@ -53,6 +53,9 @@ class PeerNetwork(Protocol):
     def connected(self) -> Mapping[str, bool]:
         """Whether there is an established link to each member."""
 
+    def status(self) -> dict[str, Any]:
+        """Links by member, and counters of what peers did wrong; plain data."""
+
 
 class PeerGate(Protocol):
     """The way in from the other servers. Implemented by `node.node.Node`."""

@@ -101,6 +101,7 @@ def _log_status(node: Node, driver: Driver) -> dict[str, Any]:
         "applied_index": applier.applied,
         "replay_progress": round(applier.applied / max(applier.target, 1), 4),
         "members": _members(node, server),
+        "peers": node.network.status(),
         "loop_lag_s": round(driver.timers.lag_s, 6),
         "loop_lag_max_s": round(driver.timers.lag_max_s, 6),
         "disk": {

@@ -268,16 +268,16 @@ class Host:
     # The whole state.
 
     def snapshot(self) -> Any:
-        """Everything, as plain data that no later command changes."""
+        """Everything, as plain data that no later command changes. Raises `NotApplied` when a machine cannot give its state."""
         return msgspec.to_builtins(self._state(encode_value), builtin_types=(bytes,))
 
     def digest(self) -> str:
-        """SHA-256 of the state, in hexadecimal: the same on all servers that have applied the same entries."""
+        """SHA-256 of the state, in hexadecimal: the same on all servers that have applied the same entries. Raises like `snapshot`."""
         return hashlib.sha256(encode_canonical(self._state(encode_canonical))).hexdigest()
 
     def _state(self, encode: Callable[[Any], bytes]) -> HostState:
         machines = [
-            MachineState(name, one.loaded.plugin, one.loaded.version, one.errors, one.not_before_ms, encode(one.machine.snapshot()))
+            MachineState(name, one.loaded.plugin, one.loaded.version, one.errors, one.not_before_ms, one.capture(encode))
             for name, one in self._hosted.items()
         ]
         return HostState(self.log_time_ms, self.applied_index, self._sessions.snapshot(), machines)

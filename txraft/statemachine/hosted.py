@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from attrs import define, field
@@ -23,6 +24,9 @@ __all__ = ["EXPIRE_PAUSE_MS", "EXPIRE_ROUNDS_MAX", "HALTING", "Hosted"]
 
 HALTING = (MemoryError, OSError, RecursionError)
 """What differs from server to server: out of a machine it halts this server, and the command does not count as applied here."""
+
+BUGS = (Exception, SystemExit)
+"""What else comes out of a machine is a bug: the same on every server, so it must not stop one after the other."""
 
 EXPIRE_ROUNDS_MAX = 100
 """How often `expire` is called for one entry while its deadline is still past."""
@@ -73,7 +77,7 @@ class Hosted:
             refusal = raised
         except HALTING:
             raise
-        except Exception as error:
+        except BUGS as error:
             return self._failed(operation.name, error, ctx)
         try:
             if refusal is not None:
@@ -81,7 +85,7 @@ class Hosted:
             return _bounded(answer_of_value(value, ctx.index, ctx.term))
         except MemoryError:
             raise
-        except Exception as error:  # RecursionError too: a value that contains itself does so on every server
+        except BUGS as error:  # RecursionError too: a value that contains itself does so on every server
             return self._failed(operation.name, error, ctx)
 
     def ask(self, operation: Operation, arguments: bytes | msgspec.Raw, index: int, term: int) -> bytes:
@@ -91,12 +95,12 @@ class Hosted:
             return _bounded(answer_of_value(value, index, term))
         except Refused as refusal:
             problem: Outcome = refusal
-        except Exception as error:
+        except BUGS as error:
             self._note(operation.name, error)
             problem = NotApplied("machine_error", self._sentence(operation.name, error))
         try:
             return _bounded(answer_of_problem(_checked(problem), index, term))
-        except Exception as error:
+        except BUGS as error:
             self._note(operation.name, error)
             return answer_of_problem(NotApplied("machine_error", self._sentence(operation.name, error)), index, term)
 
@@ -107,7 +111,7 @@ class Hosted:
                 self.machine.expire(ctx)
             except HALTING:
                 raise
-            except Exception as error:
+            except BUGS as error:
                 self._failed("expire", error, ctx)
                 break
             self.note_deadline()
@@ -123,22 +127,32 @@ class Hosted:
             self.deadline_ms = max(_milliseconds(self.machine.deadline()), self.not_before_ms)
         except HALTING:
             raise
-        except Exception as error:
+        except BUGS as error:
             self.errors += 1
             self._note("deadline", error)
             self.deadline_ms = NEVER_MS
         return self.deadline_ms != before
 
-    def _failed(self, operation: str, error: Exception, ctx: Context) -> bytes:
+    def capture(self, encode: Callable[[Any], bytes]) -> bytes:
+        """The encoded state. Raises `NotApplied` `machine_error` when the machine cannot give it."""
+        try:
+            return encode(self.machine.snapshot())
+        except MemoryError:
+            raise
+        except BUGS as error:
+            self._note("snapshot", error)
+            raise NotApplied("machine_error", self._sentence("snapshot", error)) from error
+
+    def _failed(self, operation: str, error: BaseException, ctx: Context) -> bytes:
         self.errors += 1
         self._note(operation, error)
         return answer_of_problem(Unknown("machine_error", self._sentence(operation, error)), ctx.index, ctx.term)
 
-    def _sentence(self, operation: str, error: Exception) -> str:
+    def _sentence(self, operation: str, error: BaseException) -> str:
         # No more of the error than its type: the sentence is part of a result, which must be the same on every server.
         return f"{self.name}.{operation} failed with {type(error).__name__}: a bug in the plug-in; the server's log has the traceback"
 
-    def _note(self, operation: str, error: Exception) -> None:
+    def _note(self, operation: str, error: BaseException) -> None:
         self.last_error = f"{operation}: {type(error).__name__}: {error}"[:_LINE_MAX]
         self.report(self.name, operation, "".join(traceback.format_exception(error))[-_TRACEBACK_MAX:])
 

@@ -1,0 +1,40 @@
+from stock.machine import Stock
+from twisted.trial.unittest import SynchronousTestCase
+
+from txraft.limits import Limits
+from txraft.statemachine import Context, Host, Refused
+from txraft.statemachine.log_commands import HostMachine, Invoke
+from txraft.statemachine.results import decode_answer
+
+
+class StockTests(SynchronousTestCase):
+    """Commands are methods: call them."""
+
+    def test_nothing_is_taken_that_is_not_there(self) -> None:
+        stock, ctx = Stock(), Context(index=1, time_ms=1_000)
+        self.assertEqual(stock.add(ctx, "apple", 2), 2)
+        self.assertRaises(Refused, stock.add, ctx, "apple", -3)
+        self.assertEqual(stock.left("apple"), 2)
+
+
+class HostedStockTests(SynchronousTestCase):
+    """As a node does it: checked, applied out of the log, saved and restored."""
+
+    def setUp(self) -> None:
+        self.host = self.fresh_host()
+        for name, plugin, version in self.host.unhosted():
+            self.host.apply(1, 1, HostMachine(0, name, plugin, version))
+
+    def fresh_host(self) -> Host:
+        return Host({"stock": "stock.machine.Stock"}, limits=Limits())
+
+    def call(self, command: str, json: bytes, time_ms: int = 0) -> object:
+        arguments = self.host.prepare("stock", command, self.host.arguments_of_json("stock", command, json))
+        entry = Invoke(time_ms, 0, 0, 0, "stock", command, arguments)
+        return decode_answer(self.host.apply(self.host.applied_index + 1, 1, entry)).value()
+
+    def test_a_restored_machine_is_the_same(self) -> None:
+        self.assertEqual(self.call("add", b'{"sku": "apple", "n": 5}'), 5)
+        other = self.fresh_host()
+        other.restore(self.host.snapshot())
+        self.assertEqual(other.digest(), self.host.digest())
