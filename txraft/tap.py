@@ -98,7 +98,7 @@ class Options(usage.Options):
     ]
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self["client"], self["machine"] = None, None
 
     def opt_client(self, endpoint: str) -> None:
@@ -120,7 +120,7 @@ class Options(usage.Options):
 
     def parseOptions(self, options: Any = None) -> None:
         try:
-            super().parseOptions(options)
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
             _say(f"twistd txraft: {error}. Try: twistd txraft --help")
             raise SystemExit(EX_USAGE) from None
@@ -172,7 +172,7 @@ class NodeProcess(MultiService):
         make_node: Callable[..., RaftNode] = RaftNode,
         at_exit: Callable[..., Any] = atexit.register,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         if reactor is None:
             from twisted.internet import reactor
         self.exit_code = 0
@@ -201,7 +201,7 @@ class NodeProcess(MultiService):
     def stopService(self) -> Any:
         if self._waiting is not None:
             self._waiting.cancel()
-        return super().stopService()
+        return super().stopService()  # type: ignore[no-untyped-call]
 
     def _running(self) -> None:
         # Twisted's own would end the process by the signal once more, after everything has been stopped in order: no exit code 0.

@@ -33,32 +33,25 @@ class DurabilityTests(SynchronousTestCase):
     def write(self, persists: Sequence[Persist]) -> None:
         self.written.append(list(persists))
 
-    def end_turn(self) -> None:
-        self.clock.advance(0)
-
-    def test_all_of_a_turn_is_one_write(self) -> None:
-        first, second = entries(1), entries(2)
+    def test_an_idle_disk_begins_at_once(self) -> None:
+        first = entries(1)
         self.durability.persist(first)
-        self.durability.persist(second)
-        self.end_turn()
+        self.assertEqual(len(self.worker.jobs), 1)
         self.worker.flush()
-        self.assertEqual(self.written, [[first, second]])
-        self.assertEqual(self.durable, [first, second])
+        self.assertEqual(self.written, [[first]])
+        self.assertEqual(self.durable, [first])
 
     def test_nothing_is_durable_before_the_disk_has_answered(self) -> None:
         self.durability.persist(entries(1))
-        self.end_turn()
         self.assertEqual(self.durable, [])
         self.assertFalse(self.durability.idle)
 
     def test_what_gathers_while_the_disk_is_busy_is_the_next_write(self) -> None:
         late = [entries(2), only_answers(2), entries(3)]
         self.durability.persist(entries(1))
-        self.end_turn()
         for persist in late:
             self.durability.persist(persist)
-            self.end_turn()
-        self.assertEqual(len(self.worker.jobs), 1)
+            self.assertEqual(len(self.worker.jobs), 1)
         self.worker.pump()
         self.assertEqual(len(self.durable), 1)
         self.worker.pump()
@@ -67,12 +60,9 @@ class DurabilityTests(SynchronousTestCase):
 
     def test_answers_alone_wait_for_the_writes_before_them_but_need_none(self) -> None:
         self.durability.persist(only_answers(0))
-        self.end_turn()
         self.assertEqual((len(self.durable), len(self.worker.jobs)), (1, 0))
         self.durability.persist(entries(1))
-        self.end_turn()
         self.durability.persist(only_answers(1))
-        self.end_turn()
         self.assertEqual(len(self.durable), 1)
         self.worker.flush()
         self.assertEqual(len(self.durable), 3)
@@ -83,9 +73,8 @@ class DurabilityTests(SynchronousTestCase):
         cut = Persist(None, Index(1), Index(0), [], Receipt(Term(2), Index(0), Term(0)), ())
         self.durability.persist(vote)
         self.durability.persist(cut)
-        self.end_turn()
         self.worker.flush()
-        self.assertEqual(self.written, [[vote, cut]])
+        self.assertEqual(self.written, [[vote], [cut]])
 
     def test_a_failed_write_is_reported_once_and_never_called_durable(self) -> None:
         def failing(persists: Sequence[Persist]) -> None:
@@ -93,17 +82,14 @@ class DurabilityTests(SynchronousTestCase):
 
         durability = Durability(self.clock, self.worker, failing, self.durable.extend, self.failures.append)
         durability.persist(entries(1))
-        self.end_turn()
         self.worker.pump()
         durability.persist(entries(2))
-        self.end_turn()
         self.assertEqual([failure.type for failure in self.failures], [DiskFailed])
         self.assertEqual((self.durable, len(self.worker.jobs)), ([], 0))
 
     def test_the_age_of_the_oldest_job_grows_while_the_disk_hangs(self) -> None:
         self.assertEqual(self.durability.oldest_age_s(), 0.0)
         self.durability.persist(entries(1))
-        self.end_turn()
         self.clock.advance(3)
         self.durability.persist(entries(2))
         self.clock.advance(4)

@@ -127,9 +127,18 @@ class Buggy(StateMachine):
 CYCLE: list[Any] = []
 CYCLE.append(CYCLE)
 
+
+class Unspeakable(Exception):
+    """It cannot even be shown."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
 ERRORS: dict[str, BaseException] = {
     "bug": ValueError("a bug"),
     "exit": SystemExit(0),
+    "unspeakable": Unspeakable(),
     "memory": MemoryError(),
     "disk": OSError(28, "No space left on device"),
     "recursion": RecursionError("too deep"),

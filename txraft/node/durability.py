@@ -1,4 +1,5 @@
-"""What must be on disk before it is spoken of: all `Persist`s that gather while the disk is busy become one write and one fsync.
+"""What must be on disk before it is spoken of: an idle disk begins at once, and all `Persist`s that gather while it is busy become its next
+write, with one fsync. The slower the disk, the larger the batch.
 
 Source: §3.8; §10.2.1, §10.2.2 (batching); the hung-disk hazard: a leader whose disk does not answer must not go on leading.
 """
@@ -43,18 +44,16 @@ class Durability:
         self._clock, self._worker, self._write = clock, worker, write
         self._on_durable, self._on_failure = on_durable, on_failure
         self._gathered: list[Persist] = []
-        self._flushing = False
         self._writing_since: float | None = None
         self.writes = 0
         self.write_s = 0.0
         self.write_max_s = 0.0
 
     def persist(self, persist: Persist) -> None:
-        """Take one; nothing is said of it before this turn of the reactor has ended."""
+        """Take one. An idle disk begins at once; what comes while it is busy is its next write."""
         self._gathered.append(persist)
-        if self._writing_since is None and not self._flushing:
-            self._flushing = True
-            self._clock.callLater(0, self._flush)
+        if self._writing_since is None:
+            self._flush()
 
     def oldest_age_s(self) -> float:
         """How long the disk has been busy with its oldest job; 0 when idle."""
@@ -66,7 +65,6 @@ class Durability:
         return self._writing_since is None and not self._gathered
 
     def _flush(self) -> None:
-        self._flushing = False
         batch, self._gathered = self._gathered, []
         content = [persist for persist in batch if persist.metadata or persist.entries or persist.truncate_from is not None]
         if not content:
@@ -81,6 +79,6 @@ class Durability:
         self.write_s = self._clock.seconds() - self._writing_since
         self.write_max_s = max(self.write_max_s, self.write_s)
         self._writing_since = None
-        if self._gathered and not self._flushing:
+        if self._gathered:
             self._flush()
         self._on_durable(batch)

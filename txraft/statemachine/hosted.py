@@ -153,7 +153,8 @@ class Hosted:
         return f"{self.name}.{operation} failed with {type(error).__name__}: a bug in the plug-in; the server's log has the traceback"
 
     def _note(self, operation: str, error: BaseException) -> None:
-        self.last_error = f"{operation}: {type(error).__name__}: {error}"[:_LINE_MAX]
+        line = traceback.format_exception_only(error)[-1].strip()  # unlike str(error), this never raises
+        self.last_error = f"{operation}: {line}"[:_LINE_MAX]
         self.report(self.name, operation, "".join(traceback.format_exception(error))[-_TRACEBACK_MAX:])
 
 

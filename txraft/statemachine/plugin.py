@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import Any
@@ -208,5 +209,5 @@ def _tried_out(plugin: str, make: Callable[[], IStateMachine], origin: str) -> L
 
 def _reason(error: BaseException) -> str:
     """One line on what went wrong."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:_REASON_MAX]}" if text else type(error).__name__
+    text = " ".join(traceback.format_exception_only(error)[-1].split())
+    return text if len(text) <= _REASON_MAX else f"{text[:_REASON_MAX]}…"
