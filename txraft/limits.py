@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["INDEX_MAX", "NAME_LENGTH_MAX", "PROTOCOL_VERSION", "Limits", "Timing"]
+__all__ = ["INDEX_MAX", "NAME_LENGTH_MAX", "PROTOCOL_VERSION", "SAME_ON_ALL_SERVERS", "Limits", "Timing"]
 
 PROTOCOL_VERSION = 1
 """Version of both the peer and the client protocol, exchanged in the hello."""
@@ -14,6 +14,11 @@ INDEX_MAX = 2**63 - 1
 
 NAME_LENGTH_MAX = 128
 """Longest server, machine, command or query name, in characters."""
+
+SAME_ON_ALL_SERVERS = frozenset({"sessions_max", "session_results_max"})
+"""Fields of `Limits` that decide what commands in the log come to. Servers that differed in them would come to differ in their state, so
+they belong to the version of the log and cannot be configured.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -129,8 +129,8 @@ class LayersTests(ConfigTestCase):
 
     def test_an_embedding_program_gives_keywords(self) -> None:
         timing = Timing(heartbeat_s=0.01, election_s=0.1)
-        config = NodeConfig.of(name="n3", bootstrap=THREE, data_dir=Path("/x"), timing=timing, limits={"sessions_max": 5})
-        self.assertEqual((config.name, config.timing, config.limits.sessions_max), ("n3", timing, 5))
+        config = NodeConfig.of(name="n3", bootstrap=THREE, data_dir=Path("/x"), timing=timing, limits={"requests_pending_max": 5})
+        self.assertEqual((config.name, config.timing, config.limits.requests_pending_max), ("n3", timing, 5))
         error = self.assertRaises(ConfigurationError, NodeConfig.of, nam="x")
         self.assertIn("argument nam", str(error))
 
@@ -204,10 +204,14 @@ class MistakesTests(ConfigTestCase):
         for value in ("0", "-1", ".nan", ".inf", "1.0e+30"):
             self.refused(f"timing: {{election_s: {value}}}", "out of range", key="timing.election_s")
         for value in ("0", "-1", "9999999999999999999999"):
-            self.refused(f"limits: {{sessions_max: {value}}}", "out of range", key="limits.sessions_max")
+            self.refused(f"limits: {{segment_bytes: {value}}}", "out of range", key="limits.segment_bytes")
         self.refused("peer: tcp:65536", "not a port", key="peer")
         self.refused("peer: tcp:http", "not a port", key="peer")
         self.refused("bootstrap: {n1: 'a:65536'}", "1 to 65535", key="bootstrap")
+
+    def test_what_decides_results_is_the_same_on_all_servers_and_cannot_be_configured(self) -> None:
+        for name in ("sessions_max", "session_results_max"):
+            self.refused(f"limits: {{{name}: 5}}", key=f"limits.{name}")
 
     def test_names(self) -> None:
         for name in ("", "a b", "a/b", "é", "..", "x" * 129, "a\\n"):

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ("LICENSE", "README.md", "pyproject.toml", "setup.cfg", "twisted", "txraft")
 LEFT_BEHIND = shutil.ignore_patterns("__pycache__", "dropin.cache", "*.egg-info")
 PIP = (sys.executable, "-m", "pip")
+PYTHON_VENV = (sys.executable, "-m", "venv", "--without-pip")
 
 LIST_MACHINES = """
 from twisted.plugin import getPlugins
@@ -104,7 +105,7 @@ class Installations(SynchronousTestCase):
     def environment(self, name: str, *installed: str | Path) -> Path:
         """The `bin` folder of a fresh virtual environment with these and what they require, and no more."""
         home = self.folder / name
-        must(sys.executable, "-m", "venv", "--without-pip", home, folder=self.folder)
+        must(*PYTHON_VENV, home, folder=self.folder)
         offline = ("--no-index", "--find-links", prepared().wheels)
         must(*PIP, "--python", home / "bin" / "python", "install", *offline, "--no-compile", *installed, folder=self.folder)
         return home / "bin"

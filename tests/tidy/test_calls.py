@@ -45,7 +45,7 @@ BANNED = {
     "datetime.datetime.utcnow": WALL_CLOCK,
     "time.sleep": Ban(
         "nothing waits in the reactor or in a unit test: take a clock",
-        ("txraft/cli/", "txraft/client/blocking", "tests/end_to_end/", "tests/benchmarks/"),
+        ("txraft/cli/", "txraft/client/blocking", "tests/end_to_end/", "tests/support/processes", "tests/benchmarks/"),
     ),
 }
 

@@ -87,7 +87,7 @@ class NodeConfig:
         flat: dict[str, Any] = {}
         for key, value in settings.items():
             if isinstance(value, (Timing, Limits)):
-                value = {entry.name: getattr(value, entry.name) for entry in fields(value)}
+                value = {entry.name: given for entry in fields(value) if (given := getattr(value, entry.name)) != entry.default}
             if key in ("timing", "limits") and isinstance(value, Mapping):
                 flat |= {f"{key}.{inner}": item for inner, item in value.items()}
             else:

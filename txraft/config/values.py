@@ -13,7 +13,7 @@ from dataclasses import fields
 from typing import Any
 
 from txraft import addresses
-from txraft.limits import Limits, Timing
+from txraft.limits import SAME_ON_ALL_SERVERS, Limits, Timing
 
 __all__ = [
     "ALL_INTERFACES",
@@ -160,7 +160,7 @@ KEYS: dict[str, Callable[[Any], Any]] = {
     "bootstrap": _bootstrap,
     "machines": _machines,
     **{f"timing.{entry.name}": _seconds for entry in fields(Timing)},
-    **{f"limits.{entry.name}": _count for entry in fields(Limits)},
+    **{f"limits.{entry.name}": _count for entry in fields(Limits) if entry.name not in SAME_ON_ALL_SERVERS},
 }
 """Every dotted key, with what checks it."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -130,7 +129,7 @@ class Applier:
 def _decode(index: int, payload: bytes) -> LogCommand:
     try:
         return decode_log_command(payload)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:  # msgspec's errors are ValueErrors, and so is text that is not UTF-8
         raise Halted(
             f"entry {index} of the log is a command that this version of txraft does not know ({error}): it was written by a newer "
             "one, which this node must be upgraded to; skipping it would make this server differ from the others"

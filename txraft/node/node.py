@@ -157,6 +157,7 @@ class Node(Service):
             guard=self._guarded,
             on_failure=self.halt,
         )
+        recovered.tail.clear()  # the core has taken it over
         self.view.stage = Stage.RUNNING
         self._log.info(
             "{node} of cluster {cluster_id} remembers {entries} entries up to term {term}",
