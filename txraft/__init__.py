@@ -1,8 +1,7 @@
 """txraft: Raft consensus for Python, on Twisted.
 
 `RaftNode` and `NodeConfig` embed a server of a cluster in a Twisted program; `txraft.client` talks to a cluster;
-`txraft.statemachine` is for
-authors of state machines. Importing this package alone imports nothing else.
+`txraft.statemachine` is for authors of state machines. Importing this package alone imports nothing else.
 """
 
 from __future__ import annotations

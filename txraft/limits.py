@@ -34,6 +34,9 @@ class Limits:
     append_entries_max: int = 8_192
     """Entries in one AppendEntries: keeps one step of the core short even when entries are tiny."""
 
+    batches_in_flight_max: int = 2
+    """Batches of commands proposed and not yet applied."""
+
     in_flight_messages_max: int = 4
     """Unanswered AppendEntries with entries per follower. Few and large: short pipelines make batches form by themselves."""
 

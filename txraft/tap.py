@@ -43,11 +43,11 @@ READY_NEWS_S = 10.0
 USAGE = """\
 Usage: twistd [twistd options] txraft [options]
 One node of a Raft cluster. Without options: alone, on loopback, ./txraft-data.
-  --config=FILE         YAML; default ./txraft.yaml, then /etc/txraft/txraft.yaml
+  --config=FILE         YAML; else ./txraft.yaml, else /etc/txraft/txraft.yaml
   --name=NAME           of this server (n1)
   --data-dir=DIR        its log and votes (txraft-data/NAME)
   --peer=ENDPOINT       listen for servers (tcp:2380:interface=127.0.0.1)
-  --client=ENDPOINT     and for clients, repeatable (tcp:2379:interface=127.0.0.1)
+  --client=ENDPOINT     for clients, repeatable (tcp:2379:interface=127.0.0.1)
   --advertise-peer=HOST:PORT, --advertise-client=HOST:PORT   how others reach it
   --cluster=NAME        of the cluster (txraft)
   --bootstrap=n1=HOST:PORT,n2=HOST:PORT,...   the first voters; first start only

@@ -251,7 +251,7 @@ def wait_until(look: Any, otherwise: str) -> None:
         time.sleep(0.1)
 
 
-def processor_s(pids: Iterable[int]) -> float:
+def cpu_s(pids: Iterable[int]) -> float:
     """Seconds of processor time used so far, user and system together."""
     ticks = 0
     for pid in pids:
@@ -278,10 +278,10 @@ def measure(system: System, case: Case) -> Sample:
     try:
         system.start(directory)
         steal, ticks = steal_and_all()
-        servers, children = processor_s(system.pids()), os.times()
+        servers, children = cpu_s(system.pids()), os.times()
         figures = system.load(case)
         # A process that joined for the load (the driver of PySyncObj) began with nothing.
-        servers = processor_s(system.pids()) - servers
+        servers = cpu_s(system.pids()) - servers
         clients = os.times().children_user + os.times().children_system - children.children_user - children.children_system
         steal_now, ticks_now = steal_and_all()
         done = max(figures["done"], 1)

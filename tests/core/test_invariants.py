@@ -6,7 +6,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.logs import commands_from
-from tests.support.one_server import OneServer, vote_request
+from tests.support.one_server import OneServer
 from txraft.core.ids import Index, ServerId, Term
 from txraft.core.invariants import ClusterHistory, check_state, check_step, remember
 from txraft.core.roles import Candidate, Follower, Leader
@@ -193,22 +193,11 @@ class Clusters(SynchronousTestCase):
     def test_a_leader_elected_long_ago_need_not_have_what_later_terms_committed(self) -> None:
         """It was stopped between the last vote and taking office."""
         late = OneServer(log=(1, 1), term=3)
-        self.history.check([self.named("b", OneServer(log=(1, 1, 1), term=7).record)])
         later = self.named("b", OneServer(log=(1, 1, 1), term=7).record)
         later.commit_to(3)
         self.history.check([later])
 
         self.history.check([late.as_new_leader().record])
-
-    def test_a_vote_that_was_never_durable_nor_told_may_be_given_again_after_a_restart(self) -> None:
-        before, after = OneServer(term=3), OneServer(term=3)
-        before.hears(vote_request(3, "b", (1, 1)))
-        self.history.check([before.record])
-        self.history.restarted(A)
-
-        after.hears(vote_request(3, "c", (1, 1)))
-
-        self.history.check([after.record])
 
     def test_a_sound_history(self) -> None:
         self.history.check([self.committed(1, 1), self.named("b", self.committed(1, 1, 2)), OneServer(log=(1, 1, 2)).as_leader().record])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.support.processes import ProcessTestCase
-
-ROOT = __file__.rpartition("/tests/")[0]
+from tests.support.processes import ROOT, ProcessTestCase
 
 
 class KillRounds(ProcessTestCase):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from tests.support.processes import TXRAFT, ProcessTestCase, post_json, taken
+from tests.support.processes import ROOT, TXRAFT, ProcessTestCase, post_json, taken
 from txraft.cli.local_cluster import TWISTD, free_ports
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
@@ -54,8 +55,8 @@ class Starting(ProcessTestCase):
     def test_in_other_shells(self) -> None:
         """`twist txraft` and `txraft node`, which Ctrl-C ends."""
         (node,) = self.cluster(1).nodes
-        twist = (*TWISTD[:1], "-c", "from twisted.application.twist._twist import Twist; Twist.main()")
-        for command in ([*twist, "--log-format=text", "txraft"], [*TXRAFT, "node"]):
+        twist = f"import sys; sys.path[0] = {ROOT!r}; from twisted.application.twist._twist import Twist; Twist.main()"
+        for command in ([sys.executable, "-c", twist, "--log-format=text", "txraft"], [*TXRAFT, "node"]):
             process = self.start([*command, "--config", node.file])
             self.wait_for(lambda: "READY" in self.output, "READY")
             process.send_signal(signal.SIGINT)

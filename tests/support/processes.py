@@ -17,11 +17,12 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from txraft.cli.local_cluster import TWISTD, LocalCluster, LocalNode, free_ports, node_environment
 
-__all__ = ["TXRAFT", "Finished", "ProcessTestCase", "free_ports", "post_json", "taken"]
+__all__ = ["ROOT", "TXRAFT", "Finished", "ProcessTestCase", "free_ports", "post_json", "taken"]
 
 T = TypeVar("T")
 
-TXRAFT = (sys.executable, "-m", "txraft")
+ROOT = str(Path(__file__).resolve().parents[2])
+TXRAFT = (sys.executable, "-c", f"import sys; sys.path[0] = {ROOT!r}; from txraft.cli.main import main; sys.exit(main())")
 COMMAND_S = 30.0
 
 Finished = subprocess.CompletedProcess[str]

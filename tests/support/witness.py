@@ -101,7 +101,7 @@ class Witness:
     steps: int = 0
     marks: Counter[str] = field(factory=Counter)
     _committed_term: Term | None = Term(0)
-    _votes_told: set[tuple[ServerId, Term]] = field(factory=set)
+    _votes_told: dict[tuple[ServerId, Term], ServerId] = field(factory=dict)
     _stored: dict[tuple[int, int], tuple[Entry, int | None]] = field(factory=dict)
 
     def stepped(self, before: Remembered, server: Server, effects: list[Effect], servers: Iterable[Server]) -> None:
@@ -160,10 +160,10 @@ class Witness:
                 return
             case RequestVote():
                 rests((stored.term, stored.voted_for) == (message.term, server), "its vote for itself")
-                self._votes_told.add((server, Term(message.term)))
+                self._vote_told(server, server if isinstance(message, RequestVote) else to, Term(message.term))
             case RequestVoteReply(granted=True):
                 rests((stored.term, stored.voted_for) == (message.term, to), "its vote")
-                self._votes_told.add((server, Term(message.term)))
+                self._vote_told(server, server if isinstance(message, RequestVote) else to, Term(message.term))
             case AppendEntries():
                 rests((stored.term, stored.voted_for) == (message.term, server), "the term it leads")
             case AppendEntriesReply(success=True):
@@ -174,6 +174,14 @@ class Witness:
             case RequestVoteReply():
                 self.marks["pre-vote refused" if message.pre_vote else "vote refused"] += 1
         rests(message.term <= stored.term, "its term")
+
+    def _vote_told(self, voter: ServerId, candidate: ServerId, term: Term) -> None:
+        """A vote has become known outside of the voter: there is no other in its term, whatever happens to the voter.
+
+        Source: §3.4, §3.8.
+        """
+        told = self._votes_told.setdefault((voter, term), candidate)
+        ensure(told == candidate, f"{voter} tells {candidate} that it has its vote of term {term}, which {told} was told, too")
 
     def said_at_once(self, server: Server, to: ServerId, message: Message) -> None:
         """`server` sends a message without waiting for its disk: then it must be on the disk already."""

@@ -27,8 +27,10 @@ T = TypeVar("T")
 
 __all__ = ["TWISTD", "ClusterTrouble", "LocalCluster", "LocalNode", "free_ports", "node_environment"]
 
-TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
-"""twistd of the environment that runs us, wherever its scripts are."""
+_ROOT = str(Path(__file__).resolve().parents[2])
+
+TWISTD = (sys.executable, "-c", f"import sys; sys.path[0] = {_ROOT!r}; from twisted.scripts.twistd import run; run()")
+"""twistd of the environment that runs us, wherever its scripts are, with the txraft that we are, wherever it is started."""
 
 FREE_PORTS = range(20_000, 32_000)
 """Below the ports that outgoing connections are given: a killed node finds its own free when it comes back."""
@@ -59,12 +61,8 @@ def free_ports(count: int) -> list[int]:
 
 
 def node_environment() -> dict[str, str]:
-    """Our environment, without what would configure the nodes, and such that they import the txraft that we are."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TXRAFT_")}
-    if "PYTHONPATH" in environment:
-        # It may be relative, and nodes may start elsewhere.
-        environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).resolve().parents[2]), environment["PYTHONPATH"]])
-    return environment
+    """Our environment, without what would configure the nodes."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TXRAFT_")}
 
 
 @define

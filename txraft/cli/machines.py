@@ -37,7 +37,9 @@ def run(settings: Settings, arguments: list[str]) -> int:
 
 def call(settings: Settings, machine: str, arguments: list[str]) -> int:
     """`txraft MACHINE OPERATION …`: call it, print the result."""
-    before, operation, after = _split(arguments)
+    # What stands after "--" is never an option; argparse of some versions forgets that when options and arguments are mixed.
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    before, operation, after = _split(arguments[:at])
     if operation is None:
         return _help_of(settings, machine, before)
     # Where to ask what the operation takes must be known before what it takes can be.
@@ -46,6 +48,7 @@ def call(settings: Settings, machine: str, arguments: list[str]) -> int:
     kind, operation, described = _find(_machine(settings, machine), machine, operation)
     parser = _operation_parser(machine, operation, described, is_query=kind == "queries")
     given = parser.parse_intermixed_args(before + after)
+    given.values += arguments[at + 1 :]
     values = _values(machine, operation, described, given)
     with BlockingClient(settings.endpoints, settings.timeout_s) as client:
         if kind == "queries":

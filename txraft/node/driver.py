@@ -195,6 +195,7 @@ class Driver:
         self._step(self.core.applied(through))
         self._leadership.applied(through)
         self._queries.applied(through)
+        self._proposals.batch_applied(through)
 
     def _reads_ready(self, effect: fx.ReadsReady) -> None:
         self._queries.ready(effect.through_read, effect.index)

@@ -50,12 +50,14 @@ class Proposals:
         """
         if self.count >= self._limits.requests_pending_max and caller is not None:
             raise NotApplied("overloaded", f"{self.count} commands are waiting on this node already; try again later")
-        if not self._gathered:
+        if not self._gathered and len(self._batches) < self._limits.batches_in_flight_max:
             self._clock.callLater(0, self._propose_gathered)
         self._gathered.append((caller, request_id, command))
         self._payloads.append(encode_log_command(command))
 
     def _propose_gathered(self) -> None:
+        if not self._gathered or len(self._batches) >= self._limits.batches_in_flight_max:
+            return
         self._proposing, self._gathered = self._gathered, []
         payloads, self._payloads = self._payloads, []
         if payloads:
@@ -84,6 +86,12 @@ class Proposals:
             if caller is not None:
                 caller.answer(request_id, answer)
                 touched.add(caller)
+
+    def batch_applied(self, through: int) -> None:
+        """Entries up to `through` are applied: whole batches among them make room for the next, which has gathered meanwhile."""
+        while self._batches and self._batches[0][0] <= through:
+            self._batches.popleft()
+        self._propose_gathered()
 
     def lost(self, why: str) -> None:
         """This node leads no more: whether what waits will be applied cannot be known here."""

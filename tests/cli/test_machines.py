@@ -1,0 +1,139 @@
+"""Commands and queries of any machine, from the words of the command line."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from tests.cli.cli_case import CliTestCase, FakeClient, parameter
+from txraft.cli.machines import argument_of
+from txraft.cli.settings import UsageProblem
+
+
+class Calling(CliTestCase):
+    """What is asked of the cluster, and what is printed."""
+
+    def asked(self, *arguments: str) -> tuple[Any, ...]:
+        told = self.run_command(*arguments)
+        self.assertEqual((told.exit_code, told.stderr), (0, ""))
+        return self.called[-2]
+
+    def test_arguments_by_position_and_by_name(self) -> None:
+        wanted = ("command", "stock", "add", {"sku": "a", "n": 2})
+        for words in (["a", "2"], ["a", "--n", "2"], ["--n=2", "a"], ["--n", "2", "--sku", "a"]):
+            self.assertEqual(self.asked("stock", "add", *words), wanted, words)
+
+    def test_negative_numbers_are_no_options(self) -> None:
+        self.assertEqual(self.asked("stock", "add", "a", "-2")[3], {"sku": "a", "n": -2})
+        self.assertEqual(self.asked("stock", "add", "a", "--n", "-2")[3], {"sku": "a", "n": -2})
+        self.assertEqual(self.asked("stock", "add", "--", "--n", "-2")[3], {"sku": "--n", "n": -2})
+
+    def test_what_is_not_given_is_left_to_the_machine(self) -> None:
+        self.assertEqual(self.asked("stock", "add", "a")[3], {"sku": "a"})
+
+    def test_queries_and_their_consistency(self) -> None:
+        self.assertEqual(self.asked("stock", "left", "a"), ("query", "stock", "left", "linearizable", {"sku": "a"}))
+        self.assertEqual(self.asked("stock", "left", "a", "--consistency", "local")[3], "local")
+        self.assertEqual(self.run_command("stock", "add", "a", "--consistency", "local").exit_code, 64)
+
+    def test_hyphens_for_underscores(self) -> None:
+        self.assertEqual(self.asked("stock", "take-all"), ("command", "stock", "take_all", {}))
+
+    def test_the_connection_is_closed(self) -> None:
+        self.asked("stock", "add", "a")
+        self.assertEqual(self.called[-1], ("close",))
+
+    def printed(self, result: Any, *arguments: str) -> str:
+        self.patch(FakeClient, "result", result)
+        return self.run_command(*arguments).stdout
+
+    def test_results(self) -> None:
+        self.assertEqual(self.printed(2**70, "stock", "add", "a"), f"{2**70}\n")
+        self.assertEqual(self.printed(None, "stock", "take_all"), "done\n")
+        self.assertEqual(self.printed(None, "stock", "left", "a"), "none\n")
+        self.assertEqual(self.printed(None, "stock", "left", "a", "-o", "json"), "null\n")
+        encoded = base64.b64encode("grün".encode()).decode()
+        self.assertEqual(self.printed(encoded, "stock", "label", "a"), "grün\n")
+        self.assertEqual(self.printed(encoded, "-o", "json", "stock", "label", "a"), f'"{encoded}"\n')
+
+
+class Misunderstanding(CliTestCase):
+    """Wrong words cost nothing and are explained."""
+
+    def explained(self, *arguments: str) -> str:
+        told = self.run_command(*arguments)
+        self.assertEqual((told.exit_code, told.stdout, told.stderr.count("\n"), self.called), (64, "", 1, []), told)
+        return told.stderr
+
+    def test_unknown_machine_or_operation(self) -> None:
+        self.assertIn("neither a command of txraft nor a machine of this cluster (stock)", self.explained("stcok", "add"))
+        self.assertIn("stock has no 'sell'; it has: add, take_all, label, left", self.explained("stock", "sell"))
+        self.assertIn("say which operation of stock: add, take_all", self.explained("stock"))
+
+    def test_arguments(self) -> None:
+        self.assertIn("'sku' is missing: add SKU [N]", self.explained("stock", "add"))
+        self.assertIn("takes 2 arguments: add SKU [N]", self.explained("stock", "add", "a", "2", "3"))
+        self.assertIn("'sku' is given by position and by name", self.explained("stock", "add", "a", "--sku", "b"))
+        self.assertIn("'n' is given 2 times", self.explained("stock", "add", "a", "--n", "1", "--n", "2"))
+        self.assertIn("unrecognized arguments: --m", self.explained("stock", "add", "a", "--m"))
+
+
+class Listing(CliTestCase):
+    """What there is."""
+
+    def test_machines(self) -> None:
+        told = self.run_command("machines")
+        self.assertEqual(
+            told.stdout.splitlines(),
+            [
+                "stock (plug-in stock, version 2): Units on the shelf, by article.",
+                "commands",
+                "  add SKU [N]         Put units on the shelf.",
+                "  take_all            Take everything.",
+                "  label SKU [LABELS]  Stick labels.",
+                "queries",
+                "  left SKU            100% of what is left.",
+            ],
+        )
+        self.assertIn("left SKU", self.run_command("stock", "--help").stdout)
+
+    def test_help_of_an_operation(self) -> None:
+        told = self.run_command("stock", "add", "--help")
+        self.assertEqual((told.exit_code, told.stderr), (0, ""))
+        for words in ("txraft stock add SKU [N]", "Put units on the shelf.", "int, default 1", "str, required"):
+            self.assertIn(words, told.stdout)
+        self.assertIn("100% of what", self.run_command("stock", "left", "--help").stdout)
+
+
+class Values(CliTestCase):
+    """One parameter, by its declared type."""
+
+    def value(self, kind: str, *texts: str) -> Any:
+        return argument_of(parameter("p", kind), list(texts))
+
+    def test_text_is_taken_as_it_is(self) -> None:
+        for kind in ("str", "str | None", "int | str"):
+            self.assertEqual(self.value(kind, "5"), "5")
+
+    def test_bytes_are_those_of_the_argument(self) -> None:
+        self.assertEqual(self.value("bytes", "ä"), base64.b64encode("ä".encode()).decode())
+
+    def test_others_are_json_where_they_are_json(self) -> None:
+        self.assertEqual(self.value("int", "-5"), -5)
+        self.assertEqual(self.value("int", str(2**80)), 2**80)
+        self.assertEqual(self.value("float", "0.5"), 0.5)
+        self.assertEqual(self.value("int | None", "null"), None)
+        self.assertEqual(self.value("bool", "True"), True)
+        self.assertEqual(self.value("dict[str, int]", '{"a": 1}'), {"a": 1})
+        self.assertEqual(self.value("int", "five"), "five")
+        self.assertEqual(self.value("float", "NaN"), "NaN")
+        self.assertEqual(self.value("int", "[" * 100_000), "[" * 100_000)
+
+    def test_lists(self) -> None:
+        self.assertEqual(self.value("list[str]", "1", "2"), ["1", "2"])
+        self.assertEqual(self.value("list[int]", "1"), [1])
+        self.assertEqual(self.value("list[int]", "[1, 2]"), [1, 2])
+        self.assertEqual(self.value("tuple[str, ...]", '["a"]'), ["a"])
+
+    def test_two_values_for_what_is_no_list(self) -> None:
+        self.assertRaises(UsageProblem, self.value, "int", "1", "2")
