@@ -16,6 +16,7 @@ from typing import Any, TextIO, TypeVar
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python import usage
 
@@ -217,7 +218,8 @@ class NodeProcess(MultiService):
         if not self._stop_asked:
             self._stop_asked = True
             self._log.info("{node} stops: {why}", node=self.node.config.name, why=why)
-            self._reactor.stop()
+            with suppress(ReactorNotRunning):  # it is on its way already
+                self._reactor.stop()
 
     async def _tell_when_ready(self) -> None:
         name = self.node.config.name

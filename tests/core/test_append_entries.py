@@ -6,9 +6,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.logs import command_at, commands_from
 from tests.support.one_server import OneServer, accepted, all_of, append, rejected, said, said_to, the
-from txraft.core.effects import Apply, Persist, ReadEntries, ResetElectionTimer, Send
+from txraft.core.effects import Apply, Metadata, Persist, ReadEntries, ResetElectionTimer, Send
 from txraft.core.entry import entry_bytes
-from txraft.core.ids import Index, ServerId
+from txraft.core.ids import Index, ServerId, Term
 from txraft.core.messages import AppendEntries, AppendEntriesReply
 from txraft.core.progress import ProgressState
 from txraft.core.roles import Follower
@@ -102,6 +102,18 @@ class Receiving(SynchronousTestCase):
 
     def test_an_empty_message_is_accepted_as_far_as_it_has_shown_the_logs_to_agree(self) -> None:
         self.assertEqual(self.answer(append(5, "b", (2, 1))), accepted(5, "a", 2))
+
+    def test_a_late_message_from_before_what_is_committed_is_accepted_and_no_conflict(self) -> None:
+        self.server.hears(append(5, "b", (4, 2), commit=4))
+
+        self.assertEqual(self.answer(append(5, "b", (1, 1), commands_from(2, 1))), accepted(5, "a", 2))
+        self.assertEqual(self.server.log_terms(), [1, 1, 2, 2])
+
+    def test_a_later_term_and_its_first_entries_are_one_write_so_none_is_on_disk_before_its_term(self) -> None:
+        effects = self.server.hears(append(6, "c", (4, 2), commands_from(5, 6)))
+
+        persist = the(effects, Persist)
+        self.assertEqual((persist.metadata, persist.entries), (Metadata(Term(6), None), commands_from(5, 6)))
 
     def test_the_round_comes_back_whatever_the_answer(self) -> None:
         self.assertEqual(self.answer(append(5, "b", (4, 2), round=7)).round, 7)

@@ -66,7 +66,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     unset: dict[str, Any] = {"default": argparse.SUPPRESS}
     group.add_argument(
         "--endpoints",
-        metavar="H:P,…",
+        metavar="H:P,...",
         **unset,
         help=f"client ports of nodes, tried in turn; else TXRAFT_ENDPOINTS, else {DEFAULT_ENDPOINT}",
     )

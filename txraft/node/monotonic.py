@@ -44,6 +44,7 @@ class MonotonicReactor:
         self._seconds = seconds
         self._order = itertools.count()
         self._calls: list[tuple[float, int, DelayedCall]] = []
+        self._soon: list[DelayedCall] = []
         self._live: set[DelayedCall] = set()
         self._thread: threading.Thread | None = None
         self._pipe: tuple[int, int] | None = None
@@ -58,13 +59,15 @@ class MonotonicReactor:
         return self._seconds()
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kw: Any) -> DelayedCall:
-        """See `IReactorTime`. With delay 0 it is called in the reactor's next turn, without a timer."""
+        """See `IReactorTime`. With delay 0 it is called in the reactor's next turn, without the waiting thread."""
         call = DelayedCall(self.seconds() + delay, callable, args, kw, self._cancelled, self._moved_forward, self.seconds)
         self._live.add(call)
-        if delay <= 0:
-            self._reactor.callFromThread(self._call, call)
-        else:
+        if delay > 0:
             self._schedule(call)
+        else:
+            if not self._soon:
+                self._reactor.callLater(0, self._run_soon)
+            self._soon.append(call)
         return call
 
     def getDelayedCalls(self) -> list[DelayedCall]:
@@ -75,6 +78,7 @@ class MonotonicReactor:
         """End the waiting thread; calls still pending are never made."""
         self._live.clear()
         self._calls.clear()
+        self._soon.clear()
         if self._pipe is not None:
             os.close(self._pipe[1])
             self._pipe = None
@@ -116,7 +120,14 @@ class MonotonicReactor:
                 self._wake_at = float("inf")
                 self._reactor.callFromThread(self._run_due)
 
+    def _run_soon(self) -> None:
+        soon, self._soon = self._soon, []
+        for call in soon:
+            self._call(call)
+
     def _run_due(self) -> None:
+        # If the wall clock was set back just now, the reactor's own zero delay has become a long one: any call due ends it.
+        self._run_soon()
         now = self.seconds()
         while self._calls and self._calls[0][0] <= now:
             due, _, call = heapq.heappop(self._calls)
