@@ -19,8 +19,8 @@ from tests.support.virtual_time import VirtualTime
 from tests.support.witness import Proposal, Read, Witness, ensure
 from txraft.core.configuration import Configuration
 from txraft.core.effects import Metadata
-from txraft.core.entry import Entry, EntryKind
-from txraft.core.ids import Index, ServerId, Term
+from txraft.core.entry import EntryKind
+from txraft.core.ids import ServerId, Term
 from txraft.core.messages import Message
 from txraft.core.roles import Leader
 from txraft.core.server import Server
@@ -247,11 +247,6 @@ class Cluster:
         last = self[leader].record.log.last_index
         marks = {(record.commit_index, record.last_applied, record.log.last_index) for record in (self[name].record for name in names)}
         return marks == {(last, last, last)}
-
-    def committed_entry(self, index: Index) -> Entry | None:
-        """What was committed at `index`, as far as anybody knows."""
-        committed = self.witness.history.committed
-        return committed[index - 1] if index <= len(committed) else None
 
     def __str__(self) -> str:
         return f"after {self.time.now:.3f} s: " + "; ".join(map(str, self.servers.values()))

@@ -6,7 +6,7 @@ Source: Figure 3.1, AppendEntries RPC; §3.5 (log replication), §3.6.2 (commitm
 from __future__ import annotations
 
 from txraft.core.effects import ReadEntries, ResetElectionTimer
-from txraft.core.entry import Entry, entry_bytes
+from txraft.core.entry import Entry, entries_bytes
 from txraft.core.ids import Index, ServerId
 from txraft.core.messages import AppendEntries, AppendEntriesReply
 from txraft.core.progress import Progress
@@ -60,7 +60,7 @@ def _send(server: Server, peer: ServerId, progress: Progress, entries: list[Entr
     require(prev_term is not None, f"no term known for entry {prev_index}, before what {peer} needs")
     assert prev_term is not None
     if entries:
-        progress.sent(Index(prev_index + len(entries)), sum(map(entry_bytes, entries)))
+        progress.sent(Index(prev_index + len(entries)), entries_bytes(entries))
     server.send(peer, AppendEntries(server.current_term, server.id, prev_index, prev_term, server.commit_index, server.role.round, entries))
 
 

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 import msgspec
 
-__all__ = ["Entry", "EntryKind", "entry_bytes"]
+__all__ = ["Entry", "EntryKind", "entries_bytes", "entry_bytes"]
 
 
 class EntryKind(IntEnum):
@@ -44,3 +44,8 @@ OVERHEAD_BYTES = 16
 def entry_bytes(entry: Entry) -> int:
     """The size of an entry for budgets and windows, in bytes."""
     return len(entry.payload) + OVERHEAD_BYTES
+
+
+def entries_bytes(entries: list[Entry]) -> int:
+    """The size of all of them; it is counted several times for each command, so it counts."""
+    return sum([len(entry.payload) for entry in entries]) + OVERHEAD_BYTES * len(entries)

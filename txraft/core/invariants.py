@@ -115,7 +115,7 @@ class ClusterHistory:
         for index in range(self._checked.get(server.id, 0) + 1, server.commit_index + 1):
             term = server.log.term_at(index)
             require(term is not None, f"{server.id} has committed entry {index} but does not hold it")
-            found = server.log.slice(index, entries_max=1, bytes_max=0)
+            found = server.log.slice(index, entries_max=1, bytes_max=None)
             entry = found[0] if found else None
             if index > len(self.committed):
                 self.committed.append(entry)

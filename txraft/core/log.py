@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from attrs import define, field
 
-from txraft.core.entry import Entry, entry_bytes
+from txraft.core.entry import Entry, entries_bytes, entry_bytes
 from txraft.core.ids import Index, Term
 from txraft.core.require import require
 
@@ -53,7 +53,7 @@ class Log:
             first_cached=tail_first,
             durable_index=last_index,
             entries=list(tail),
-            cached_bytes=sum(map(entry_bytes, tail)),
+            cached_bytes=entries_bytes(list(tail)),
             run_starts=[start for start, _ in term_runs],
             run_terms=[term for _, term in term_runs],
         )
@@ -82,7 +82,7 @@ class Log:
             return
         self._note_terms(entries)
         self._entries.extend(entries)
-        self._cached_bytes += sum(map(entry_bytes, entries))
+        self._cached_bytes += entries_bytes(entries)
         if self._cached_bytes > self.cache_bytes_max:
             self._shrink_cache()
 
@@ -111,7 +111,7 @@ class Log:
             self.first_cached = first_removed
         else:
             removed = self._entries[first_removed - self.first_cached :]
-            self._cached_bytes -= sum(map(entry_bytes, removed))
+            self._cached_bytes -= entries_bytes(removed)
             del self._entries[first_removed - self.first_cached :]
 
     def _shrink_cache(self) -> None:
@@ -123,17 +123,19 @@ class Log:
         del self._entries[:keep_from]
         self.first_cached = Index(self.first_cached + keep_from)
 
-    def slice(self, first: int, *, entries_max: int, bytes_max: int) -> list[Entry] | None:
+    def slice(self, first: int, *, entries_max: int, bytes_max: int | None) -> list[Entry] | None:
         """Entries from `first` on, at least one if there is one, within the limits; None when memory no longer has them.
 
         The same question gets the same list again, so that what is sent to several followers can be encoded once.
         """
         if first < self.first_cached:
             return None
+        offset = first - self.first_cached
+        if bytes_max is None:
+            return self._entries[offset : offset + entries_max]
         question = (first, self.last_index, entries_max, bytes_max)
         if self._last_slice is not None and self._last_slice[0] == question:
             return self._last_slice[1]
-        offset = first - self.first_cached
         found = self._entries[offset : offset + entries_max]
         found = found[: within_bytes(found, bytes_max)]
         self._last_slice = (question, found)
@@ -155,7 +157,7 @@ class Log:
 
 def within_bytes(entries: list[Entry], bytes_max: int) -> int:
     """How many of the first entries fit into `bytes_max`; the first always does, or nothing would ever be sent."""
-    if sum(map(entry_bytes, entries)) <= bytes_max:
+    if entries_bytes(entries) <= bytes_max:
         return len(entries)
     total = 0
     for count, entry in enumerate(entries):

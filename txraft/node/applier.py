@@ -24,6 +24,9 @@ __all__ = ["Applier", "Machines"]
 ENTRIES_A_LOOK = 32
 """Entries applied between two looks at the clock."""
 
+ENTRIES_A_SLICE = 4096
+"""Entries taken from the log for one slice; more than fit into its time."""
+
 
 class Machines(Protocol):
     """What the applier needs of `statemachine.Host`."""
@@ -89,7 +92,7 @@ class Applier:
         self._waiting = False
         if self._stopped or self.applied >= self.target:
             return
-        entries = self._log.slice(self.applied + 1, entries_max=self.target - self.applied, bytes_max=2**62)
+        entries = self._log.slice(self.applied + 1, entries_max=min(self.target - self.applied, ENTRIES_A_SLICE), bytes_max=None)
         self._waiting = True
         if entries is None:
             self._read(Index(self.applied + 1)).addCallback(self._apply).addErrback(self._on_failure)
