@@ -119,7 +119,7 @@ class RaftNode(MultiService):
             why = getattr(failures[0].value, "socketError", failures[0].value)
             raise ConfigurationError(
                 f"cannot listen at {endpoint}: {why}",
-                origin=self.config.origins.get(key, ""),
+                origin="" if (origin := self.config.origins.get(key, "")) in ("default", "derived") else origin,
                 key=key,
                 remedy="Stop whatever uses that port, or choose another one",
             )

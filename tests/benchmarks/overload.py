@@ -11,7 +11,7 @@ Exit 0 only if
 
 * ten times more was offered than served, and `overloaded` was answered;
 * memory stayed flat on every node: over the second half of the overload, resident memory grew by less than `GROWTH_MIB_S` on the least
-  squares line; and it was never higher above that before the overload than the bounded queues explain (`PENDING_BYTES`, `UNANSWERED_BYTES`);
+  squares line; and it never rose by more above what it was before than the bounded queues explain (`PENDING_BYTES`, `UNANSWERED_BYTES`);
 * the leader led all the time, no connection was lost, the counter has exactly the value that was acknowledged, and an ordinary add was
   answered within `ANSWER_MS`.
 
@@ -34,6 +34,7 @@ import time
 from collections import Counter
 from collections.abc import Coroutine, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -80,11 +81,11 @@ CONNECT_S = 10.0
 DRAIN_S = 15.0
 """How long answers are waited for when nothing more is sent: longer than a node lets a request wait."""
 
-PENDING_BYTES = 1_024
-"""What a command costs the leader beyond its entry until it is answered: call, caller, queue, answer."""
+PENDING_BYTES = 2_048
+"""What a command may cost the leader until it is answered, beyond its place in the log: the call, its places in queues, the answer."""
 
-UNANSWERED_BYTES = 384
-"""What a request costs the leader while its connection owes an answer: its bytes, decoded and not, its id, the answer's bytes."""
+UNANSWERED_BYTES = 128
+"""What room for one more unanswered request may cost a connection: its bytes in a frame, its id, the room for that in a table."""
 
 MIB = 2**20
 
@@ -409,7 +410,7 @@ def problems_in_the_end(run: Run, asked: dict[str, Any]) -> list[str]:
 
 def rates(samples: Sequence[Sample]) -> list[float]:
     """Commands served in each second, but for the last, which may be a short one."""
-    pairs = list(zip(samples, samples[1:], strict=False))
+    pairs = list(pairwise(samples))
     return [(now.served - before.served) / (now.at - before.at) for before, now in pairs[:-1] or pairs]
 
 

@@ -162,6 +162,13 @@ class ClusterTests(NodeTests):
         self.assertEqual([node.host.status()["sessions"] for node in self.cluster.nodes.values()], [0, 0, 0])
         self.assertEqual(len(self.cluster.digests()), 1)
 
+    def test_a_jump_of_the_wall_clock_by_two_days_ends_no_session(self) -> None:
+        leader = self.cluster.leader()
+        session = self.wait(leader.gate.call(OpenSessionRequest(0, 60_000)))
+        self.cluster.wall_offset_ms += 48 * HOUR_MS
+        self.cluster.advance(1)
+        self.assertEqual(self.wait(self.cluster.invoke(leader, "add", name="a", session=session, serial=1)), 1)
+
     def test_a_jump_of_the_wall_clock_by_an_hour_changes_no_leader(self) -> None:
         leader = self.cluster.leader()
         term = leader.view.term

@@ -62,7 +62,7 @@ def overdue(timeout_s: float, trouble: Outcome | None, *, maybe_taken: bool) -> 
         trouble: the latest reason why it did not succeed, if there was one.
         maybe_taken: some try may have been applied, or may yet be.
     """
-    why = f"; last trouble: {trouble}" if trouble is not None else ""
+    why = f"; last trouble: {trouble.message or trouble.code}" if trouble is not None else ""
     if maybe_taken:
         return Unknown("timeout", f"no answer within {timeout_s:g} s: it may have been applied or may yet be{why}")
     code = trouble.code if isinstance(trouble, NotApplied) else "timeout"

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})
-RESERVED_MACHINE_NAMES = frozenset({"machines", "members", "sessions", "status"})
+RESERVED_MACHINE_NAMES = frozenset({"bench", "demo", "machines", "members", "node", "sessions", "status"})
 """Taken by the HTTP interface under /v1/."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")

@@ -93,11 +93,15 @@ class ClusterHistory:
     votes: dict[tuple[ServerId, Term], ServerId] = field(factory=dict)
     committed: list[Entry | None] = field(factory=list)
     _terms: list[Term] = field(factory=list)
+    _committed_by: list[Term] = field(factory=list)
     _checked: dict[ServerId, int] = field(factory=dict)
 
     def restarted(self, server: ServerId) -> None:
-        """`server` has lost its memory: what it holds as committed is checked from the beginning."""
+        """`server` has lost its memory: what it holds as committed is checked from the beginning, and a vote that it gave in memory only,
+        and so told nobody, may go to another.
+        """
         self._checked.pop(server, None)
+        self.votes = {key: vote for key, vote in self.votes.items() if key[0] != server}
 
     def check(self, servers: Iterable[Server]) -> None:
         """Election Safety, one vote a term, Leader Completeness, State Machine Safety. Raises `Halted` with what is broken."""
@@ -120,6 +124,7 @@ class ClusterHistory:
             if index > len(self.committed):
                 self.committed.append(entry)
                 self._terms.append(Term(term or 0))
+                self._committed_by.append(server.current_term)
             known = self.committed[index - 1]
             same = term == self._terms[index - 1] and (entry is None or known is None or entry == known)
             require(same, f"{server.id} committed another entry {index} than was committed before")
@@ -128,4 +133,7 @@ class ClusterHistory:
 
     def _check_complete(self, leader: Server) -> None:
         for index, term in enumerate(self._terms, 1):
-            require(leader.log.term_at(index) == term, f"leader {leader.id} of term {leader.current_term} lacks committed entry {index}")
+            # A leader of long ago that is only seen now owes nothing to later terms.
+            if self._committed_by[index - 1] < leader.current_term:
+                held = leader.log.term_at(index) == term
+                require(held, f"leader {leader.id} of term {leader.current_term} lacks committed entry {index}")

@@ -87,7 +87,7 @@ class Log:
             self._shrink_cache()
 
     def _note_terms(self, entries: list[Entry]) -> None:
-        if entries[0].term == entries[-1].term == self.last_term:
+        if {entry.term for entry in entries} == {self.last_term}:
             return
         index, term = self.last_index, self.last_term
         for entry in entries:

@@ -41,7 +41,7 @@ class Gate:
     """Implements `ports.ClientGate`. Reactor thread only.
 
     Args:
-        wall_ms: the wall clock, in milliseconds: stamped into commands, never used to measure.
+        now_ms: what to stamp into commands: see `LogClock`.
         vitals: status, readiness and soundness of this node.
     """
 
@@ -55,12 +55,12 @@ class Gate:
         network: PeerNetwork,
         proposals: Proposals,
         queries: Queries,
-        wall_ms: Callable[[], int],
+        now_ms: Callable[[], int],
         vitals: Vitals,
     ) -> None:
         self._own_id, self._clock, self._timing, self._view, self._host = own_id, clock, timing, view, host
         self._network, self._proposals, self._queries = network, proposals, queries
-        self._wall_ms, self._vitals = wall_ms, vitals
+        self._now_ms, self._vitals = now_ms, vitals
         self.status, self.ready, self.alive = vitals.status, vitals.ready, vitals.alive
         self.forwarding = Forwarding(network, own_id)
 
@@ -72,7 +72,7 @@ class Gate:
     def submit(self, caller: Caller, frame: Requests) -> None:
         """See `ClientGate`."""
         session, first_outstanding, host, take = frame.session, frame.first_outstanding, self._host, self._proposals.take
-        time_ms, serving = self._wall_ms(), self._view.serving
+        time_ms, serving = self._now_ms(), self._view.serving
         answered = False
         for request in frame.requests:
             if serving and type(request) is InvokeRequest:
@@ -150,7 +150,7 @@ class Gate:
         return self._host.query(query.machine, query.query, query.arguments, self._view.term)
 
     def _log_command(self, request: Request, session: int, first_outstanding: int) -> LogCommand:
-        time_ms = self._wall_ms()
+        time_ms = self._now_ms()
         if isinstance(request, InvokeRequest):
             arguments = self._host.prepare(request.machine, request.command, request.arguments)
             return Invoke(time_ms, session, request.serial, first_outstanding, request.machine, request.command, arguments)

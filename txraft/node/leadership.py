@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.logger import Logger
 
 from txraft.core.ids import Index
+from txraft.node.log_clock import LogClock
 from txraft.node.proposals import Proposals
 from txraft.node.view import View
 from txraft.statemachine import Host
@@ -19,13 +18,13 @@ class Leadership:
     """From the election to the moment this node serves clients, and while it does. Reactor thread only.
 
     Args:
-        wall_ms: the wall clock, for log time.
+        log_clock: for what is proposed here.
     """
 
     _log = Logger()
 
-    def __init__(self, name: str, view: View, host: Host, proposals: Proposals, wall_ms: Callable[[], int]) -> None:
-        self._name, self._view, self._host, self._proposals, self._wall_ms = name, view, host, proposals, wall_ms
+    def __init__(self, name: str, view: View, host: Host, proposals: Proposals, log_clock: LogClock) -> None:
+        self._name, self._view, self._host, self._proposals, self._log_clock = name, view, host, proposals, log_clock
         self._ready_at: Index | None = None
         self._hosting: set[str] = set()
         self._clock_after: Index | None = None
@@ -33,6 +32,7 @@ class Leadership:
     def began(self, first_index: Index) -> None:
         """Everything before this term is committed; once `first_index` is applied here, it is known here too."""
         self._ready_at = first_index
+        self._log_clock.set()
 
     def ended(self) -> None:
         """This node leads no more."""
@@ -48,7 +48,7 @@ class Leadership:
         for name, plugin, version in missing:
             if name not in self._hosting:
                 self._hosting.add(name)
-                self._proposals.take(None, 0, HostMachine(self._wall_ms(), name, plugin, version))
+                self._proposals.take(None, 0, HostMachine(self._log_clock.now_ms(), name, plugin, version))
         if not missing:
             self._view.serving = True
             self._log.info("{node} serves clients as leader of term {term}", node=self._name, term=self._view.term)
@@ -57,7 +57,7 @@ class Leadership:
         """If a machine or session waits for a time that has come, put the time into the log. One such entry at a time."""
         if not self._view.serving or (self._clock_after is not None and applied <= self._clock_after):
             return
-        deadline, now = self._host.deadline_ms(), self._wall_ms()
+        deadline, now = self._host.deadline_ms(), self._log_clock.now_ms()
         if deadline is not None and deadline <= now:
             self._clock_after = applied
             self._proposals.take(None, 0, Clock(now))

@@ -24,6 +24,7 @@ from txraft.errors import Halted, TxraftError
 from txraft.node.driver import Driver
 from txraft.node.gate import Gate
 from txraft.node.leadership import Leadership
+from txraft.node.log_clock import LogClock
 from txraft.node.opening import consensus_of, open_storage
 from txraft.node.ports import HaltObserver, Identity, PeerGate, PeerMessage, PeerNetwork
 from txraft.node.proposals import Proposals
@@ -98,9 +99,19 @@ class Node(Service):
             self._guarded(self._read),
             self._run_query,
         )
-        self.leadership = Leadership(config.name, self.view, host, self.proposals, wall_ms)
+        log_clock = LogClock(clock, wall_ms)
+        self.leadership = Leadership(config.name, self.view, host, self.proposals, log_clock)
         self.gate = Gate(
-            self.server_id, clock, config.timing, self.view, host, self.network, self.proposals, self.queries, wall_ms, Vitals(self)
+            self.server_id,
+            clock,
+            config.timing,
+            self.view,
+            host,
+            self.network,
+            self.proposals,
+            self.queries,
+            log_clock.now_ms,
+            Vitals(self),
         )
         host.on_machine_error = self._machine_failed
 
