@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import time
@@ -35,11 +36,16 @@ class Demo(ProcessTestCase):
         self.assertTrue(all(self.gone(pid) for pid in pids))
         self.assertFalse(Path(figures["directory"]).exists())
 
+    def end(self, pids: list[int]) -> None:
+        for pid in pids:
+            if not self.gone(pid):
+                os.kill(pid, signal.SIGKILL)
+
     def test_it_leaves_the_nodes_running_when_told_to_keep_them(self) -> None:
         directory = self.folder / "kept"
         kept = self.txraft("demo", "--keep", "--json", "--increments=20", "--clients=2", "--directory", str(directory))
         running = [int(pid) for pid in kept.stdout.partition("Stop them with: kill ")[2].split("\n")[0].split()]
-        self.addCleanup(self.run_command, "kill", "-9", *map(str, running))
+        self.addCleanup(lambda: self.end(running))
         self.assertEqual(kept.returncode, 0, kept.stdout + kept.stderr)
         self.assertEqual(len(running), 3)
         endpoints = ",".join(json.loads(kept.stdout.splitlines()[-1])["endpoints"])

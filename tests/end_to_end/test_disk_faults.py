@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
@@ -45,9 +46,12 @@ class FaultyDisk(ProcessTestCase):
             other.kill()
             other.file.write_text(other.file.read_text().replace('"election_s":4.0', f'"election_s":{ELECTION_S}'))
             other.start()
-            self.wait_for(lambda other=other: (other.status() or {}).get("ready"), f"{other.name} to be back")
+            cluster.wait_until(partial(self.is_ready, other), 20, f"{other.name} is not back")
         self.assertEqual((first.status() or {}).get("role"), "leader")
         return cluster, first
+
+    def is_ready(self, node: LocalNode) -> bool:
+        return bool((node.status() or {}).get("ready"))
 
     def add_until_it_fails(self, node: LocalNode) -> tuple[int, int]:
         """Acknowledged additions, and those of unknown outcome."""

@@ -1,4 +1,7 @@
-"""A state machine that somebody else wrote and packaged: installed beside txraft, hosted by name, called in every way; a broken one is named."""
+"""A state machine that somebody else wrote and packaged: installed beside txraft, hosted by name, called in every way.
+
+A broken one is named.
+"""
 
 from __future__ import annotations
 

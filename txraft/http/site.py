@@ -255,7 +255,7 @@ class ApiSite(Site):
     protocol = ApiChannel  # type: ignore[assignment]
 
     def __init__(self, api: Api, limits: Limits, timing: Timing, reactor: IReactorTime, make_date: Callable[[], bytes]) -> None:
-        Site.__init__(self, Resource(), ApiRequest, timeout=None, reactor=reactor, parsePOSTFormSubmission=False)
+        Site.__init__(self, Resource(), ApiRequest, timeout=None, reactor=reactor)
         self.api = api
         self.limits = limits
         self.timing = timing
