@@ -35,7 +35,9 @@ class Limits:
     """Entries in one AppendEntries: keeps one step of the core short even when entries are tiny."""
 
     batches_in_flight_max: int = 2
-    """Batches of commands proposed and not yet applied."""
+    """Batches of commands proposed and not yet applied. While one is on its way to the disks, the answers of the other are given and its
+    successor gathers: with more of them the same commands make more and smaller writes, with one the disks wait.
+    """
 
     in_flight_messages_max: int = 4
     """Unanswered AppendEntries with entries per follower. Few and large: short pipelines make batches form by themselves."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import ConnectionLost
 from twisted.internet.testing import StringTransport
 
 from tests.net.case import NetTestCase, framed, frames_in
@@ -30,14 +31,28 @@ class CountedDescriptor(FileDescriptor):
 
 
 class OutboxTests(NetTestCase):
-    def test_all_frames_of_one_turn_leave_in_one_system_call(self) -> None:
+    def test_a_frame_leaves_at_once_in_one_system_call(self) -> None:
         descriptor = CountedDescriptor()
         outbox = Outbox(descriptor)
-        for content in (b"one", b"two", b"three"):
+        for content in (b"one", b"two"):
             outbox.write(content)
+        self.assertEqual(descriptor.system_calls, [framed(b"one"), framed(b"two")])
+
+    def test_a_connection_that_is_being_closed_is_left_to_the_reactor(self) -> None:
+        descriptor = CountedDescriptor()
+        outbox = Outbox(descriptor)
+        descriptor.disconnecting = True
+        outbox.write(b"last words")
         self.assertEqual(descriptor.system_calls, [])
         descriptor.doWrite()
-        self.assertEqual(descriptor.system_calls, [framed(b"one", b"two", b"three")])
+        self.assertEqual(descriptor.system_calls, [framed(b"last words")])
+
+    def test_a_connection_that_broke_is_left_to_the_reactor(self) -> None:
+        descriptor = CountedDescriptor()
+        outbox = Outbox(descriptor)
+        self.patch(descriptor, "writeSomeData", lambda _: ConnectionLost())
+        outbox.write(b"into the void")
+        self.assertIsInstance(descriptor.doWrite(), ConnectionLost)
 
     def test_what_a_slow_kernel_does_not_take_is_kept_and_goes_in_order(self) -> None:
         descriptor = CountedDescriptor(room=10_000)

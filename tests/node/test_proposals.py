@@ -41,6 +41,67 @@ class ProposalsTests(SynchronousTestCase):
         sessions = [[getattr(decode_log_command(payload), "session", None) for payload in batch] for batch in self.batches]
         self.assertEqual(sessions, [[1, 2, 3], [4]])
 
+    def test_a_frame_alone_need_not_wait_for_the_end_of_the_turn(self) -> None:
+        self.take(1, 2)
+        self.proposals.frame_taken()
+        self.assertEqual([len(batch) for batch in self.batches], [2])
+        self.proposals.proposed(Proposed(Index(7), Term(1), 2))
+        self.take(3)
+        self.proposals.frame_taken()
+        self.assertEqual(len(self.batches), 1)
+        self.clock.advance(0)
+        self.assertEqual([len(batch) for batch in self.batches], [2, 1])
+
+    def test_with_two_batches_under_way_the_next_gathers_until_one_is_applied(self) -> None:
+        for first_index in (7, 8):
+            self.take(first_index)
+            self.clock.advance(0)
+            self.proposals.proposed(Proposed(Index(first_index), Term(1), 1))
+        self.take(9, 10)
+        self.clock.advance(1)
+        self.take(11)
+        self.clock.advance(1)
+        self.assertEqual(len(self.batches), 2)
+        self.apply(7)
+        self.proposals.batch_applied(7)
+        self.assertEqual([len(batch) for batch in self.batches], [1, 1, 3])
+
+    def two_batches_under_way(self) -> None:
+        for first_index in (7, 8):
+            self.take(first_index)
+            self.clock.advance(0)
+            self.proposals.proposed(Proposed(Index(first_index), Term(1), 1))
+
+    def test_what_was_not_proposed_when_leadership_was_lost_is_not_applied_and_nothing_is_held_up(self) -> None:
+        self.two_batches_under_way()
+        self.take(9)
+        self.proposals.lost("for the test")
+        self.assertEqual(self.caller.problems()[2], (9, "not_applied", "leadership_lost"))
+        self.take(10)
+        self.clock.advance(0)
+        self.assertEqual((len(self.batches), self.proposals.count), (3, 0))
+
+    def test_batches_that_are_never_committed_do_not_hold_up_the_gathered_for_ever(self) -> None:
+        self.two_batches_under_way()
+        self.clock.advance(1)
+        self.take(9)
+        self.clock.advance(9.5)
+        self.proposals.expire(self.clock.seconds())
+        self.assertEqual(self.caller.problems(), [(7, "unknown", "timeout"), (8, "unknown", "timeout")])
+        self.assertEqual(len(self.batches), 3)
+
+    def test_what_gathers_longer_than_a_request_may_wait_is_not_applied(self) -> None:
+        self.take(1)
+        self.clock.advance(0)
+        self.proposals.proposed(Proposed(Index(7), Term(1), 1))
+        self.clock.advance(5)
+        self.two_batches_under_way()
+        self.take(9)
+        self.proposals._batches[0] = self.proposals._batches[1] = (8, self.clock.seconds() + 9)
+        self.clock.advance(10.5)
+        self.proposals.expire(self.clock.seconds())
+        self.assertIn((9, "not_applied", "timeout"), self.caller.problems())
+
     def test_callers_are_answered_by_index_with_one_flush(self) -> None:
         self.take(1, 2, 3)
         self.clock.advance(0)

@@ -90,6 +90,7 @@ class Gate:
                 answered |= self._take(caller, request.id, request, session, first_outstanding)
         if answered:
             caller.flush()
+        self._proposals.frame_taken()
 
     def call(self, request: Request, *, session: int = 0, first_outstanding: int = 0, timeout_s: float | None = None) -> Deferred[Answer]:
         """See `ClientGate`."""

@@ -33,6 +33,7 @@ class Proposals:
         self._clock, self._limits, self._timing, self._propose = clock, limits, timing, propose
         self._gathered: list[Waiting] = []
         self._payloads: list[bytes] = []
+        self._gathering_since = 0.0
         self._proposing: list[Waiting] = []
         self._pending: deque[tuple[int, Waiting]] = deque()
         self._batches: deque[tuple[int, float]] = deque()
@@ -50,10 +51,17 @@ class Proposals:
         """
         if self.count >= self._limits.requests_pending_max and caller is not None:
             raise NotApplied("overloaded", f"{self.count} commands are waiting on this node already; try again later")
-        if not self._gathered and len(self._batches) < self._limits.batches_in_flight_max:
-            self._clock.callLater(0, self._propose_gathered)
+        if not self._gathered:
+            self._gathering_since = self._clock.seconds()
+            if len(self._batches) < self._limits.batches_in_flight_max:
+                self._clock.callLater(0, self._propose_gathered)
         self._gathered.append((caller, request_id, command))
         self._payloads.append(encode_log_command(command))
+
+    def frame_taken(self) -> None:
+        """A client's frame is taken whole: if nothing else is under way, there is nothing to wait for."""
+        if not self._batches:
+            self._propose_gathered()
 
     def _propose_gathered(self) -> None:
         if not self._gathered or len(self._batches) >= self._limits.batches_in_flight_max:
@@ -94,11 +102,16 @@ class Proposals:
         self._propose_gathered()
 
     def lost(self, why: str) -> None:
-        """This node leads no more: whether what waits will be applied cannot be known here."""
+        """This node leads no more: whether what was proposed will be applied cannot be known here; what was not, will not be."""
         waiting = [entry for _, entry in self._pending]
         self._pending.clear()
         self._batches.clear()
         _answer_all(waiting, Unknown("leadership_lost", f"{why}; the command may or may not be applied"))
+        self._refuse_gathered(NotApplied("leadership_lost", f"{why}; the command was not proposed, send it again"))
+
+    def _refuse_gathered(self, problem: NotApplied) -> None:
+        gathered, self._gathered, self._payloads = self._gathered, [], []
+        _answer_all(gathered, problem)
 
     def expire(self, now: float) -> None:
         """Answer what has waited longer than a request may. Called every now and then."""
@@ -109,6 +122,11 @@ class Proposals:
                 overdue.append(self._pending.popleft()[1])
             problem = Unknown("timeout", f"not committed within {self._timing.request_s:g} s; the command may or may not be applied")
             _answer_all(overdue, problem)
+        if self._gathered and now - self._gathering_since > self._timing.request_s:
+            self._refuse_gathered(
+                NotApplied("timeout", f"not proposed within {self._timing.request_s:g} s: earlier commands are not committed")
+            )
+        self._propose_gathered()
 
 
 def _answer_all(waiting: list[Waiting], problem: Outcome) -> None:
