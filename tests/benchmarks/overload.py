@@ -15,8 +15,8 @@ Exit 0 only if
 * the leader led all the time, no connection was lost, the counter has exactly the value that was acknowledged, and an ordinary add was
   answered within `ANSWER_MS`.
 
-The nodes share one processor and the load has the others. The counter begins beyond 64 bits, where adding is some work for all three nodes,
-while refusing costs what it always does: smaller ones are added to so fast that two processors hardly can offer and refuse ten times as many.
+The nodes share one processor and the load has the others. The counter begins beyond 64 bits, where adding is some work for all three
+nodes, while refusing costs what it always does: to a smaller one they add so fast that it is hard to offer, and refuse, ten times as much.
 """
 
 from __future__ import annotations

@@ -69,6 +69,16 @@ class OutboxTests(NetTestCase):
         self.assertEqual(outbox.unsent_bytes, 0)
         self.assertEqual(pauses[-1], False)
 
+    def test_thousands_of_kept_frames_do_not_nest(self) -> None:
+        descriptor = CountedDescriptor(room=10_000)
+        outbox = Outbox(descriptor)
+        for _ in range(2_000):
+            outbox.write(b"x" * 70_000)
+        descriptor.room = 10**9
+        for _ in range(5_000):
+            descriptor.doWrite()
+        self.assertEqual(outbox.unsent_bytes, 0)
+
     def test_the_oldest_can_be_dropped(self) -> None:
         transport = StringTransport()
         outbox = Outbox(transport)

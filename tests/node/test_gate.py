@@ -11,7 +11,7 @@ from tests.support.callers import RecordingCaller
 from tests.support.node_cluster import NodeCluster
 from txraft.core.ids import ServerId
 from txraft.errors import NotApplied
-from txraft.limits import Limits
+from txraft.limits import Limits, Timing
 from txraft.node.node import Node
 from txraft.statemachine.results import answer_of_value, decode_answer
 from txraft.statemachine.values import encode_value
@@ -55,6 +55,17 @@ class GateTests(SynchronousTestCase):
         self.assertEqual(values[1]["name"], self.follower.config.name)
         self.assertIn("add", values[2]["counter"]["commands"])
         self.assertEqual(set(values), {1, 2, 3})
+
+    def test_many_questions_are_answered_in_slices_so_that_heartbeats_are_not_late(self) -> None:
+        self.patch(self.follower.queries, "_timing", Timing(apply_slice_s=-1.0))
+        self.follower.gate.submit(self.caller, Requests(0, 0, [StatusRequest(number, True) for number in range(20)]))
+        self.assertEqual(self.caller.answers, [])
+        self.cluster.clock.advance(0)
+        answered = len(self.caller.answers)
+        self.cluster.advance(1)
+        self.assertEqual((len(self.caller.flushed), self.follower.queries.count), (20, 0))
+        self.assertGreater(self.caller.flushes, 1)
+        self.assertGreater(answered, 0)
 
     def test_a_bad_argument_costs_no_entry_and_does_not_hold_up_the_rest(self) -> None:
         assert self.leader.driver is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Raw
@@ -14,6 +16,7 @@ from txraft.core.ids import ServerId
 from txraft.core.messages import AppendEntries
 from txraft.errors import DiskFailed, Halted, NotApplied, Unknown
 from txraft.limits import Limits
+from txraft.node import applier
 from txraft.node.view import Stage
 from txraft.statemachine.results import Answer
 from txraft.statemachine.values import encode_value
@@ -63,8 +66,7 @@ class ClusterTests(NodeTests):
         self.cluster.advance(0.5)
         follower = self.cluster.followers()[0]
         self.cluster.isolate(follower.config.name)
-        answer = self.cluster.ask(follower, "get", name="a", consistency="local")
-        self.assertEqual(self.successResultOf(answer).value(), 3)
+        self.assertEqual(self.wait(self.cluster.ask(follower, "get", name="a", consistency="local")), 3)
 
     def test_after_the_leader_crashes_another_leads_and_nothing_is_lost(self) -> None:
         first = self.cluster.leader()
@@ -162,6 +164,31 @@ class ClusterTests(NodeTests):
         self.assertEqual([node.host.status()["sessions"] for node in self.cluster.nodes.values()], [0, 0, 0])
         self.assertEqual(len(self.cluster.digests()), 1)
 
+    def test_log_time_goes_on_under_a_leader_whose_clock_is_an_hour_behind_the_one_before(self) -> None:
+        self.cluster.wall_offset_ms += HOUR_MS
+        first = self.cluster.leader()
+        first.leadership._log_clock.set(not_before_ms=0)
+        self.wait(first.gate.call(OpenSessionRequest(0, 2_000)))
+        self.cluster.wall_offset_ms -= HOUR_MS
+        self.cluster.crash(first.config.name)
+        self.cluster.leader()
+        self.cluster.advance(4)
+        self.assertEqual([node.host.status()["sessions"] for node in self.cluster.nodes.values()], [0, 0])
+
+    def test_a_number_that_fits_no_log_is_refused_where_a_program_calls(self) -> None:
+        """Found by review: such a command was applied by the leader and halted all others."""
+        for node in self.cluster.nodes.values():
+            for numbers in ({"serial": -1}, {"session": 2**64}, {"session": -1, "serial": 1}, {"serial": 2**63}):
+                problem = self.successResultOf(self.cluster.invoke(node, "add", name="a", **numbers)).problem()
+                self.assertEqual((problem.outcome, problem.code), ("not_applied", "invalid_arguments"))
+            problem = self.successResultOf(node.gate.call(OpenSessionRequest(0, -5))).problem()
+            self.assertEqual(problem.code, "invalid_arguments")
+            problem = self.successResultOf(self.cluster.invoke(node, "add", name="x" * 2_000_000)).problem()
+            self.assertEqual(problem.code, "too_large")
+        self.assertEqual(self.wait(self.cluster.invoke(self.cluster.leader(), "add", name="a")), 1)
+        self.cluster.advance(0.5)
+        self.assertEqual((self.cluster.halted, len(self.cluster.digests())), ({}, 1))
+
     def test_a_jump_of_the_wall_clock_by_two_days_ends_no_session(self) -> None:
         leader = self.cluster.leader()
         session = self.wait(leader.gate.call(OpenSessionRequest(0, 60_000)))
@@ -205,8 +232,8 @@ class ClusterTests(NodeTests):
         matches = {member.get("match_index", status["last_index"]) for member in status["members"].values()}
         self.assertEqual(matches, {status["commit_index"]})
         self.assertEqual(len(status["digest"]), 64)
-        answer = self.successResultOf(self.cluster.followers()[0].gate.call(StatusRequest(0)))
-        self.assertEqual(answer.value()["leader_client_address"], f"{status['name']}.example:2379")
+        told = self.wait(self.cluster.followers()[0].gate.call(StatusRequest(0)))
+        self.assertEqual(told["leader_client_address"], f"{status['name']}.example:2379")
 
 
 class DiskTests(NodeTests):
@@ -270,6 +297,37 @@ class HaltTests(NodeTests):
         self.assertEqual(len(self.flushLoggedErrors(Halted)), 1)
         self.wait(self.cluster.invoke(leader, "add", name="a", amount=1))
 
+    def test_a_failure_in_a_later_slice_halts_like_one_in_the_first(self) -> None:
+        """Found by review: the reactor only logged it, and the node led on without applying anything."""
+        leader = self.cluster.leader()
+        assert leader.driver is not None
+        self.patch(applier, "ENTRIES_A_SLICE", 3)
+        self.patch(leader.host, "apply", self.failing_from(leader.host.applied_index + 8, leader.host.apply))
+        for _ in range(10):
+            self.cluster.invoke(leader, "add", name="a")
+        self.cluster.advance(0.5)
+        self.assertIsInstance(self.cluster.halted[leader.config.name], MemoryError)
+        self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
+
+    def failing_from(self, index: int, apply: Callable[..., bytes]) -> Callable[..., bytes]:
+        def failing(at: int, term: int, command: Any) -> bytes:
+            if at >= index:
+                raise MemoryError("for the test")
+            return apply(at, term, command)
+
+        return failing
+
+    def test_whatever_is_raised_halts(self) -> None:
+        leader = self.cluster.leader()
+        self.patch(leader.leadership, "applied", self.cancelled)
+        self.cluster.invoke(leader, "add", name="a")
+        self.cluster.advance(0.5)
+        self.assertIsInstance(self.cluster.halted[leader.config.name], CancelledError)
+        self.flushLoggedErrors()
+
+    def cancelled(self, through: int) -> None:
+        raise CancelledError
+
     def test_a_command_of_a_later_version_in_the_log_is_never_skipped(self) -> None:
         leader = self.cluster.leader()
         assert leader.driver is not None
@@ -317,6 +375,20 @@ class StopTests(NodeTests):
         self.successResultOf(stopped)
         self.assertIsNone(self.cluster.nodes["n1"].driver)
         self.cluster.nodes.clear()
+        self.cluster.start()
+        self.cluster.leader()
+
+    def test_a_directory_whose_opening_outlasts_the_stop_is_freed(self) -> None:
+        self.cluster.stop_all()
+        self.cluster.nodes.clear()
+        self.cluster.hung.add("n1")
+        self.cluster.start()
+        stopped = self.cluster.nodes.pop("n1").stopService()
+        self.cluster.advance(20)
+        self.successResultOf(stopped)
+        self.flushLoggedErrors()
+        self.cluster.hung.clear()
+        self.cluster.advance(0.2)
         self.cluster.start()
         self.cluster.leader()
 

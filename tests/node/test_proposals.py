@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -36,6 +38,7 @@ class ProposalsTests(SynchronousTestCase):
         self.take(1, 2, 3)
         self.assertEqual(self.batches, [])
         self.clock.advance(0)
+        self.proposals.proposed(Proposed(Index(7), Term(1), 3))
         self.take(4)
         self.clock.advance(0)
         sessions = [[getattr(decode_log_command(payload), "session", None) for payload in batch] for batch in self.batches]
@@ -65,6 +68,35 @@ class ProposalsTests(SynchronousTestCase):
         self.apply(7)
         self.proposals.batch_applied(7)
         self.assertEqual([len(batch) for batch in self.batches], [1, 1, 3])
+
+    def test_a_batch_waits_until_the_core_has_said_what_became_of_the_one_before(self) -> None:
+        self.take(1)
+        self.clock.advance(0)
+        self.take(2)
+        self.clock.advance(0)
+        self.assertEqual(len(self.batches), 1)
+        self.proposals.proposed(Proposed(Index(7), Term(1), 1))
+        self.clock.advance(0)
+        self.proposals.proposed(Proposed(Index(8), Term(1), 1))
+        self.apply(7, 8)
+        self.assertEqual((len(self.batches), self.caller.ids()), (2, [1, 2]))
+
+    def test_a_command_that_cannot_be_encoded_shifts_nobodys_answer(self) -> None:
+        self.take(1)
+        self.assertRaises(OverflowError, self.proposals.take, self.caller, 2, KeepSession(0, 2**64))
+        self.take(3)
+        self.clock.advance(0)
+        self.proposals.proposed(Proposed(Index(7), Term(1), 2))
+        self.apply(7, 8)
+        self.assertEqual((len(self.batches[0]), self.caller.ids()), (2, [1, 3]))
+
+    def test_the_bytes_that_gather_are_bounded_too(self) -> None:
+        self.patch(self.proposals, "_limits", Limits(uncommitted_bytes_max=20))
+        self.take(1)
+        for request_id in range(2, 50):
+            with contextlib.suppress(NotApplied):
+                self.take(request_id)
+        self.assertLess(self.proposals.count, 6)
 
     def two_batches_under_way(self) -> None:
         for first_index in (7, 8):

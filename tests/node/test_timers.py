@@ -45,6 +45,14 @@ class TimersTests(SynchronousTestCase):
             self.pass_time(0.1)
         self.assertEqual(self.elections, [])
 
+    def test_an_earlier_timeout_than_the_one_before_comes_in_time(self) -> None:
+        for _ in range(30):
+            self.timers.reset_election()
+            self.pass_time(0.02)
+        self.pass_time(3)
+        self.assertEqual(len(self.elections), 1)
+        self.assertLess(self.timers.lag_max_s, 0.02)
+
     def test_resetting_costs_no_new_timer(self) -> None:
         for _ in range(1000):
             self.timers.reset_election()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import select
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,13 @@ def open_connection(scheme: str, host: str, port: int, timeout_s: float) -> http
     connection = kind(host, port, timeout=timeout_s)
     connection.connect()
     return connection
+
+
+def _readable(sock: socket.socket) -> bool:
+    """Whether there is something to read, or the end. Not by `select`, which takes no descriptor from 1024 on."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _parse_endpoint(endpoint: str) -> tuple[str, str, int]:
@@ -95,7 +103,7 @@ class JsonApi:
         if connection is not None:
             sock = connection.sock
             # Anything to read on an idle connection is its end: the server has closed it, so nothing must be sent on it.
-            if sock is not None and not select.select([sock], [], [], 0)[0]:
+            if sock is not None and not _readable(sock):
                 sock.settimeout(timeout_s)
                 return connection
             self.close()

@@ -36,6 +36,7 @@ class Outbox:
         self._on_pause = on_pause
         self._frames: deque[bytes] = deque()
         self._paused = False
+        self._resuming = False  # the transport has called us: it must not be called back, or each frame would nest in the one before
         IConsumer(transport).registerProducer(self, True)
 
     def write(self, frame: bytes) -> None:
@@ -45,7 +46,7 @@ class Outbox:
             self.unsent_bytes += len(frame)
         else:
             self._transport.writeSequence((frame_header(len(frame)), frame))
-            if self._descriptor is not None and not self._transport.disconnecting:
+            if self._descriptor is not None and not self._resuming and not self._transport.disconnecting:
                 # What it does not take now, and what goes wrong, the reactor finds as ever: the descriptor stays registered for writing.
                 self._descriptor.doWrite()
 
@@ -65,11 +66,12 @@ class Outbox:
                 self._on_pause(True)
 
     def resumeProducing(self) -> None:
-        self._paused = False
+        self._paused, self._resuming = False, True
         while self._frames and not self._paused:
             frame = self._frames.popleft()
             self.unsent_bytes -= len(frame)
             self.write(frame)
+        self._resuming = False
         if not self._paused and self._on_pause is not None:
             self._on_pause(False)
 

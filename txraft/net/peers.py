@@ -35,14 +35,22 @@ class _Member:
     Attributes:
         link: the way out to it.
         incarnation: the greatest it has shown.
+        directory: the mark of its data directory, once it has shown one; it stays the same while this process lives.
         client_address: where it says that clients reach it.
         accepted: the connection on which it sends.
     """
 
     link: PeerLink
     incarnation: int = 0
+    directory: str = ""
     client_address: str = ""
     accepted: PeerProtocol | None = None
+
+    def shown(self, greeting: PeerHello | PeerWelcome) -> None:
+        """Note what it said of itself in a greeting that was found good."""
+        self.incarnation = greeting.incarnation
+        self.directory = greeting.directory or self.directory
+        self.client_address = greeting.client_address
 
 
 class Peers(Service):
@@ -175,6 +183,7 @@ class Peers(Service):
             server_id=identity.server_id,
             is_member=member is not None,
             incarnation_seen=member.incarnation if member is not None else 0,
+            directory_seen=member.directory if member is not None else "",
         )
         if refusal is not None:
             return refusal
@@ -182,9 +191,15 @@ class Peers(Service):
         if member.accepted is not None:
             member.accepted.close()
         member.accepted = connection
-        member.incarnation = hello.incarnation
-        member.client_address = hello.client_address
-        return PeerWelcome(PROTOCOL_VERSION, identity.cluster_id, identity.server_id, identity.incarnation, identity.client_address)
+        member.shown(hello)
+        return PeerWelcome(
+            PROTOCOL_VERSION,
+            identity.cluster_id,
+            identity.server_id,
+            identity.incarnation,
+            identity.client_address,
+            identity.directory,
+        )
 
     def peer_connection_lost(self, connection: PeerProtocol) -> None:
         """`connection` has ended, whether it was admitted or not."""
@@ -204,6 +219,7 @@ class Peers(Service):
             peer,
             identity.incarnation,
             identity.client_address,
+            identity.directory,
         )
 
     def accept_welcome(self, peer: ServerId, welcome: PeerWelcome) -> str | None:
@@ -211,10 +227,15 @@ class Peers(Service):
         member = self._members.get(peer)
         if member is None:
             return "is no longer a member of the cluster"
-        problem = problem_of_welcome(welcome, cluster_id=self._gate.identity.cluster_id, peer=peer, incarnation_seen=member.incarnation)
+        problem = problem_of_welcome(
+            welcome,
+            cluster_id=self._gate.identity.cluster_id,
+            peer=peer,
+            incarnation_seen=member.incarnation,
+            directory_seen=member.directory,
+        )
         if problem is None:
-            member.incarnation = welcome.incarnation
-            member.client_address = welcome.client_address
+            member.shown(welcome)
         return problem
 
     def encode(self, message: PeerMessage) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from msgspec import Raw
@@ -10,8 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from txraft.core.ids import ServerId
-from txraft.errors import NotApplied, Outcome
-from txraft.limits import Timing
+from txraft.errors import NotApplied, Outcome, RemoteProtocolError
+from txraft.limits import Limits, Timing
 from txraft.node.forwarding import DeferredCaller, ForwardedCaller, Forwarding
 from txraft.node.ports import Caller, Identity, PeerNetwork
 from txraft.node.proposals import Proposals
@@ -21,6 +22,7 @@ from txraft.node.view import Stage, View
 from txraft.statemachine import Host
 from txraft.statemachine.log_commands import CloseSession, Invoke, KeepSession, LogCommand, OpenSession
 from txraft.statemachine.results import Answer, answer_of_problem, answer_of_value
+from txraft.wire.codec import decode_requests, encode_requests
 from txraft.wire.requests import (
     Ask,
     CloseSessionRequest,
@@ -49,6 +51,7 @@ class Gate:
         self,
         own_id: ServerId,
         clock: IReactorTime,
+        limits: Limits,
         timing: Timing,
         view: View,
         host: Host,
@@ -58,7 +61,8 @@ class Gate:
         now_ms: Callable[[], int],
         vitals: Vitals,
     ) -> None:
-        self._own_id, self._clock, self._timing, self._view, self._host = own_id, clock, timing, view, host
+        self._own_id, self._clock, self._limits, self._timing = own_id, clock, limits, timing
+        self._view, self._host = view, host
         self._network, self._proposals, self._queries = network, proposals, queries
         self._now_ms, self._vitals = now_ms, vitals
         self.status, self.ready, self.alive = vitals.status, vitals.ready, vitals.alive
@@ -95,6 +99,12 @@ class Gate:
     def call(self, request: Request, *, session: int = 0, first_outstanding: int = 0, timeout_s: float | None = None) -> Deferred[Answer]:
         """See `ClientGate`."""
         caller = DeferredCaller(self._clock, request, self._timing.request_s if timeout_s is None else timeout_s)
+        try:
+            # What a program calls is held to what the wire would let through: it goes into the log, and to other servers.
+            request = _as_from_the_wire(request, session, first_outstanding, self._limits.command_bytes_max)
+        except NotApplied as problem:
+            caller.answer(0, answer_of_problem(problem))
+            return caller.deferred
         leader = self._view.leader
         elsewhere = leader is not None and leader != self._own_id and self._view.stage is Stage.RUNNING
         if elsewhere and not _is_local(request):
@@ -120,28 +130,33 @@ class Gate:
     def _take(self, caller: Caller, request_id: int, request: Request, session: int, first_outstanding: int) -> bool:
         """Take one request; whether it was answered at once."""
         try:
-            answer = self._answer_or_hand_on(caller, request_id, request, session, first_outstanding)
+            if isinstance(request, (StatusRequest, DescribeRequest)):
+                if self._view.stage is not Stage.RUNNING:
+                    caller.answer(request_id, self._tell(request))
+                    return True
+                self._queries.take_question(caller, request_id, partial(self._tell, request))
+            elif isinstance(request, Ask):
+                self._take_query(caller, request_id, request)
+            else:
+                self._require_serving()
+                self._proposals.take(caller, request_id, self._log_command(request, session, first_outstanding))
         except Outcome as problem:
-            answer = answer_of_problem(problem)
-        if answer is not None:
-            caller.answer(request_id, answer)
-        return answer is not None
+            caller.answer(request_id, answer_of_problem(problem))
+            return True
+        return False
 
-    def _answer_or_hand_on(self, caller: Caller, request_id: int, request: Request, session: int, first_outstanding: int) -> bytes | None:
-        if isinstance(request, StatusRequest):
-            return answer_of_value(self._vitals.status(digest=request.digest), self._host.applied_index, self._view.term)
-        if isinstance(request, DescribeRequest):
-            return answer_of_value(self.describe_machines(), self._host.applied_index, self._view.term)
-        if isinstance(request, Ask):
-            query = Ask(request.id, request.machine, request.query, self._prepare_query(request), request.consistency)
-            if request.consistency == "local" and self._view.stage is Stage.RUNNING:
-                return self.run_query(query)
+    def _take_query(self, caller: Caller, request_id: int, request: Ask) -> None:
+        query = Ask(request.id, request.machine, request.query, self._prepare_query(request), request.consistency)
+        if request.consistency == "local" and self._view.stage is Stage.RUNNING:
+            self._queries.take_question(caller, request_id, partial(self.run_query, query))
+        else:
             self._require_serving()
             self._queries.take(caller, request_id, query)
-            return None
-        self._require_serving()
-        self._proposals.take(caller, request_id, self._log_command(request, session, first_outstanding))
-        return None
+
+    def _tell(self, request: StatusRequest | DescribeRequest) -> bytes:
+        digest = isinstance(request, StatusRequest) and request.digest
+        told = self.describe_machines() if isinstance(request, DescribeRequest) else self._vitals.status(digest=digest)
+        return answer_of_value(told, self._host.applied_index, self._view.term)
 
     def _prepare_query(self, request: Ask) -> Raw:
         return self._host.prepare_query(request.machine, request.query, request.arguments)
@@ -179,6 +194,15 @@ class Gate:
             leader=view.leader,
             address=self._network.client_address(view.leader),
         )
+
+
+def _as_from_the_wire(request: Request, session: int, first_outstanding: int, arguments_bytes_max: int) -> Request:
+    if isinstance(request, (InvokeRequest, Ask)) and len(request.arguments) > arguments_bytes_max:
+        raise NotApplied("too_large", f"{len(request.arguments)} bytes of arguments are more than the {arguments_bytes_max} allowed")
+    try:
+        return decode_requests(encode_requests(Requests(session, first_outstanding, [request]))).requests[0]
+    except (RemoteProtocolError, OverflowError) as error:
+        raise NotApplied("invalid_arguments", f"this request cannot be sent: {error}") from None
 
 
 def _is_local(request: Request) -> bool:

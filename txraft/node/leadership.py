@@ -32,7 +32,6 @@ class Leadership:
     def began(self, first_index: Index) -> None:
         """Everything before this term is committed; once `first_index` is applied here, it is known here too."""
         self._ready_at = first_index
-        self._log_clock.set()
 
     def ended(self) -> None:
         """This node leads no more."""
@@ -44,6 +43,7 @@ class Leadership:
         """Once everything from before the term is applied, propose the machines the log does not know; then serve."""
         if self._ready_at is None or through < self._ready_at or self._view.serving:
             return
+        self._log_clock.set(not_before_ms=self._host.log_time_ms)
         missing = self._host.unhosted()
         for name, plugin, version in missing:
             if name not in self._hosting:
@@ -55,6 +55,9 @@ class Leadership:
 
     def tick(self, applied: Index) -> None:
         """If a machine or session waits for a time that has come, put the time into the log. One such entry at a time."""
+        if self._ready_at is not None and not self._view.serving and not self._proposals.count:
+            self._hosting.clear()  # what was proposed found no room, or is applied: look again
+            self.applied(applied)
         if not self._view.serving or (self._clock_after is not None and applied <= self._clock_after):
             return
         deadline, now = self._host.deadline_ms(), self._log_clock.now_ms()

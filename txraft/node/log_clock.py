@@ -13,7 +13,7 @@ __all__ = ["LogClock"]
 
 
 class LogClock:
-    """Milliseconds since 1970 by the wall clock at the last `set`. Reactor thread only.
+    """Milliseconds since 1970, by the wall clock at the last `set`. Reactor thread only.
 
     Args:
         clock: monotonic.
@@ -22,11 +22,15 @@ class LogClock:
 
     def __init__(self, clock: IReactorTime, wall_ms: Callable[[], int]) -> None:
         self._clock, self._wall_ms = clock, wall_ms
-        self.set()
+        self.set(not_before_ms=0)
 
-    def set(self) -> None:
-        """Look at the wall clock again: at the beginning of a leadership, so that months do not add up to a difference."""
-        self._began_ms = self._wall_ms()
+    def set(self, *, not_before_ms: int) -> None:
+        """Look at the wall clock again: at the beginning of a leadership, so that months do not add up to a difference.
+
+        Args:
+            not_before_ms: the log time so far. If an earlier leader's clock was ahead of ours, time goes on from there.
+        """
+        self._began_ms = max(self._wall_ms(), not_before_ms)
         self._began_at = self._clock.seconds()
 
     def now_ms(self) -> int:

@@ -1,7 +1,7 @@
 """A reactor whose time cannot be set: everything of the reactor it wraps, but with delayed calls on the monotonic clock.
 
 Twisted's `reactor.seconds()` is the wall clock: set it back by an hour and every timer of the process sleeps an hour longer. Here a thread
-waits for the next delayed call with `select`, whose timeout is relative, and wakes the reactor. Nothing of the
+waits for the next delayed call with `poll`, whose timeout is relative, and wakes the reactor. Nothing of the
 wrapped reactor is changed, so an
 embedding program keeps its own timers as they are.
 """
@@ -109,10 +109,11 @@ class MonotonicReactor:
         os.write(self._pipe[1], b"!")
 
     def _wait(self, wakened: int) -> None:
+        poll = select.poll()  # select() ends at 1,024 descriptors
+        poll.register(wakened, select.POLLIN)
         while True:
             delay = self._wake_at - self.seconds()
-            ready, _, _ = select.select([wakened], [], [], min(max(delay, 0.0), 3600.0))
-            if ready:
+            if poll.poll(min(max(delay, 0.0), 3600.0) * 1000):
                 if not os.read(wakened, 4096):
                     os.close(wakened)
                     return
@@ -145,6 +146,6 @@ class MonotonicReactor:
             call.called = 1
             try:
                 call.func(*call.args, **call.kw)
-            except Exception:
+            except BaseException:
                 # As the reactor does; the other calls that are due must not suffer.
                 self._log.failure("a delayed call failed: {call}", call=call)

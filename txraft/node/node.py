@@ -23,6 +23,7 @@ from txraft.core.ids import ServerId
 from txraft.errors import Halted, TxraftError
 from txraft.node.driver import Driver
 from txraft.node.gate import Gate
+from txraft.node.guarded_clock import GuardedClock
 from txraft.node.leadership import Leadership
 from txraft.node.log_clock import LogClock
 from txraft.node.opening import consensus_of, open_storage
@@ -79,6 +80,7 @@ class Node(Service):
         on_halt: HaltObserver,
         open_storage: Callable[[NodeConfig, Callable[[float], None]], Storage] = open_storage,
     ) -> None:
+        clock = GuardedClock(clock, self._guarded)
         self.config, self.clock, self.host, self._disk, self._random = config, clock, host, disk, random
         self._on_halt, self._open_storage = on_halt, open_storage
         self.server_id = ServerId(config.name)
@@ -104,6 +106,7 @@ class Node(Service):
         self.gate = Gate(
             self.server_id,
             clock,
+            config.limits,
             config.timing,
             self.view,
             host,
@@ -144,13 +147,15 @@ class Node(Service):
         self.opening_progress = progress  # on the worker's thread: one assignment, read by status
 
     def _opened(self, storage: Storage) -> None:
-        self.storage, self.opening_progress = storage, 1.0
         if self.view.stage is not Stage.OPENING:
+            self._disk.perform(storage.close)  # nobody waited for it: the directory must not stay locked
             return
+        self.storage, self.opening_progress = storage, 1.0
         name, recovered = self.config.name, storage.recovered
         if recovered.torn_tail:
             self._log.warn("{node}: {torn_tail}", node=name, torn_tail=recovered.torn_tail)
-        self.identity = Identity(storage.identity.cluster_id, self.server_id, storage.identity.incarnation, self.config.advertise_client)
+        own = storage.identity
+        self.identity = Identity(own.cluster_id, self.server_id, own.incarnation, self.config.advertise_client, own.mark)
         self.driver = Driver(
             self.config,
             self.clock,
@@ -236,13 +241,13 @@ class Node(Service):
         self._on_halt(error)
 
     def _guarded(self, call: Callable[..., None]) -> Callable[..., None]:
-        """`call`, but an exception out of it halts the node. After a halt it does nothing."""
+        """`call`, but whatever is raised out of it halts the node. After a halt it does nothing."""
 
         def guarded(*args: Any) -> None:
             if self.view.stage is not Stage.HALTED:
                 try:
                     call(*args)
-                except Exception:
+                except BaseException:
                     self.halt(Failure())
 
         return guarded

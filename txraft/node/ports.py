@@ -28,14 +28,16 @@ class Identity:
     Attributes:
         cluster_id: 32 hexadecimal digits.
         server_id: the name of this server.
-        incarnation: how many times this directory has been started; a wiped directory starts again at 1 and is told by it.
+        incarnation: how many times this directory has been started; an older copy of the directory is told by it.
         client_address: where clients reach this node (`HOST:PORT`), passed on as a hint; "" if unknown.
+        directory: the mark of the data directory, 32 hexadecimal digits; a wiped directory is told by it. "" if unknown.
     """
 
     cluster_id: str
     server_id: ServerId
     incarnation: int
     client_address: str
+    directory: str = ""
 
 
 class PeerNetwork(Protocol):

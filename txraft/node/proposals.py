@@ -11,6 +11,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 from txraft.core.effects import Proposed
+from txraft.core.require import require
 from txraft.errors import NotApplied, Outcome, Unknown
 from txraft.limits import Limits, Timing
 from txraft.node.ports import Caller
@@ -33,6 +34,7 @@ class Proposals:
         self._clock, self._limits, self._timing, self._propose = clock, limits, timing, propose
         self._gathered: list[Waiting] = []
         self._payloads: list[bytes] = []
+        self._gathered_bytes = 0
         self._gathering_since = 0.0
         self._proposing: list[Waiting] = []
         self._pending: deque[tuple[int, Waiting]] = deque()
@@ -49,14 +51,22 @@ class Proposals:
         Raises:
             NotApplied: `overloaded`; too many wait already.
         """
-        if self.count >= self._limits.requests_pending_max and caller is not None:
-            raise NotApplied("overloaded", f"{self.count} commands are waiting on this node already; try again later")
+        payload = encode_log_command(command)
+        if caller is not None:
+            self._require_room(len(payload))
         if not self._gathered:
             self._gathering_since = self._clock.seconds()
             if len(self._batches) < self._limits.batches_in_flight_max:
                 self._clock.callLater(0, self._propose_gathered)
         self._gathered.append((caller, request_id, command))
-        self._payloads.append(encode_log_command(command))
+        self._payloads.append(payload)
+        self._gathered_bytes += len(payload)
+
+    def _require_room(self, size_bytes: int) -> None:
+        if self.count >= self._limits.requests_pending_max:
+            raise NotApplied("overloaded", f"{self.count} commands are waiting on this node already; try again later")
+        if self._gathered and self._gathered_bytes + size_bytes > self._limits.uncommitted_bytes_max:
+            raise NotApplied("overloaded", f"{self._gathered_bytes} bytes of commands are waiting on this node already; try again later")
 
     def frame_taken(self) -> None:
         """A client's frame is taken whole: if nothing else is under way, there is nothing to wait for."""
@@ -64,12 +74,13 @@ class Proposals:
             self._propose_gathered()
 
     def _propose_gathered(self) -> None:
-        if not self._gathered or len(self._batches) >= self._limits.batches_in_flight_max:
+        # Between a batch and its `Proposed` other effects may be carried out; the next batch must not mix with it.
+        if not self._gathered or self._proposing or len(self._batches) >= self._limits.batches_in_flight_max:
             return
+        require(len(self._payloads) == len(self._gathered), "as many payloads are proposed as callers wait")
         self._proposing, self._gathered = self._gathered, []
-        payloads, self._payloads = self._payloads, []
-        if payloads:
-            self._propose(payloads)
+        payloads, self._payloads, self._gathered_bytes = self._payloads, [], 0
+        self._propose(payloads)
 
     def proposed(self, effect: Proposed) -> None:
         """The core has taken the first `accepted` of the last batch."""
@@ -80,6 +91,8 @@ class Proposals:
         if effect.accepted < len(batch):
             problem = NotApplied("overloaded", "this node leads no more, or too much waits to be committed; try again")
             _answer_all(batch[effect.accepted :], problem)
+        if self._gathered:
+            self._clock.callLater(0, self._propose_gathered)
 
     def command_at(self, index: int) -> LogCommand | None:
         """The command that this node proposed at `index`, so that it need not be decoded again; asked in order of index."""
@@ -110,7 +123,7 @@ class Proposals:
         self._refuse_gathered(NotApplied("leadership_lost", f"{why}; the command was not proposed, send it again"))
 
     def _refuse_gathered(self, problem: NotApplied) -> None:
-        gathered, self._gathered, self._payloads = self._gathered, [], []
+        gathered, self._gathered, self._payloads, self._gathered_bytes = self._gathered, [], [], 0
         _answer_all(gathered, problem)
 
     def expire(self, now: float) -> None:

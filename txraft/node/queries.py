@@ -1,4 +1,4 @@
-"""Queries on their way: gathered in a turn, confirmed by one round of heartbeats, answered once enough is applied.
+"""Questions on their way: queries gathered in a turn, confirmed by one round of heartbeats, answered once enough is applied.
 
 Source: §6.4.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -19,10 +20,12 @@ from txraft.wire.requests import Ask
 __all__ = ["Queries"]
 
 Waiting = tuple[Caller, int, Ask]
+Question = tuple[Caller, int, Callable[[], bytes]]
 
 
 class Queries:
-    """The linearizable queries taken by this node as leader and not yet answered. Reactor thread only.
+    """What is asked of this node and not yet answered: linearizable queries, which it confirms as leader, and whatever else it answers from
+    what it has. Answers are made in slices, so that no number of questions makes heartbeats late. Reactor thread only.
 
     Args:
         read: `ConsensusModule.read`, its effects carried out.
@@ -37,6 +40,8 @@ class Queries:
         self._number = 0
         self._confirming: deque[tuple[int, float, list[Waiting]]] = deque()
         self._confirmed: deque[tuple[int, float, list[Waiting]]] = deque()
+        self._questions: deque[Question] = deque()
+        self._slice_follows = False
         self.count = 0
 
     def take(self, caller: Caller, request_id: int, query: Ask) -> None:
@@ -45,12 +50,26 @@ class Queries:
         Raises:
             NotApplied: `overloaded`; too many wait already.
         """
-        if self.count >= self._limits.requests_pending_max:
-            raise NotApplied("overloaded", f"{self.count} queries are waiting on this node already; try again later")
+        self._require_room()
         if not self._gathered:
             self._clock.callLater(0, self._read_gathered)
         self._gathered.append((caller, request_id, query))
         self.count += 1
+
+    def take_question(self, caller: Caller, request_id: int, question: Callable[[], bytes]) -> None:
+        """Take what needs no confirmation: `question` gives the answer when its turn comes.
+
+        Raises:
+            NotApplied: `overloaded`; too many wait already.
+        """
+        self._require_room()
+        self._questions.append((caller, request_id, question))
+        self.count += 1
+        self._answer_soon()
+
+    def _require_room(self) -> None:
+        if self.count >= self._limits.requests_pending_max:
+            raise NotApplied("overloaded", f"{self.count} queries are waiting on this node already; try again later")
 
     def _read_gathered(self) -> None:
         batch, self._gathered = self._gathered, []
@@ -68,11 +87,29 @@ class Queries:
         """The state has applied `through`: answer what may be answered from it."""
         while self._confirmed and self._confirmed[0][0] <= through:
             _, _, batch = self._confirmed.popleft()
-            self.count -= len(batch)
-            for caller, request_id, query in batch:
-                caller.answer(request_id, self._run(query))
-            for caller in {waiting[0] for waiting in batch}:
-                caller.flush()
+            self._questions.extend((caller, request_id, partial(self._run, query)) for caller, request_id, query in batch)
+        if self._questions and not self._slice_follows:
+            self._answer_slice()
+
+    def _answer_soon(self) -> None:
+        if not self._slice_follows:
+            self._slice_follows = True
+            self._clock.callLater(0, self._answer_slice)
+
+    def _answer_slice(self) -> None:
+        self._slice_follows = False
+        until = self._clock.seconds() + self._timing.apply_slice_s
+        touched: set[Caller] = set()
+        while self._questions:
+            caller, request_id, question = self._questions.popleft()
+            self.count -= 1
+            caller.answer(request_id, question())
+            touched.add(caller)
+            if self._clock.seconds() > until and self._questions:
+                self._answer_soon()
+                break
+        for caller in touched:
+            caller.flush()
 
     def lost(self, why: str) -> None:
         """Nothing that is not confirmed will be. A query has no effect: it may be asked again."""
@@ -85,15 +122,11 @@ class Queries:
         self._drop(self._confirmed, now - self._timing.request_s, problem)
 
     def _drop(self, batches: deque[tuple[int, float, list[Waiting]]], asked_before: float, problem: Outcome) -> None:
+        answer = answer_of_problem(problem)
         while batches and batches[0][1] < asked_before:
             _, _, batch = batches.popleft()
             self.count -= len(batch)
-            _answer_all(batch, problem)
-
-
-def _answer_all(waiting: list[Waiting], problem: Outcome) -> None:
-    answer = answer_of_problem(problem)
-    for caller, request_id, _ in waiting:
-        caller.answer(request_id, answer)
-    for caller in {entry[0] for entry in waiting}:
-        caller.flush()
+            for caller, request_id, _ in batch:
+                caller.answer(request_id, answer)
+            for caller in {waiting[0] for waiting in batch}:
+                caller.flush()

@@ -25,6 +25,7 @@ class Vitals:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._digested: tuple[int, str] | None = None
 
     @property
     def identity(self) -> Identity:
@@ -79,8 +80,15 @@ class Vitals:
         if node.driver is not None:
             status |= _log_status(node, node.driver)
         if digest:
-            status["digest"] = node.host.digest()
+            status["digest"] = self._digest()
         return status
+
+    def _digest(self) -> str:
+        # It takes a pass over the state, and many may ask at once.
+        index = self._node.host.applied_index
+        if self._digested is None or self._digested[0] != index:
+            self._digested = (index, self._node.host.digest())
+        return self._digested[1]
 
 
 def _leader_address(node: Node) -> str:

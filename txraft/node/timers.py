@@ -50,8 +50,11 @@ class Timers:
         """Draw a new timeout. Called for every message of a leader, so that it only notes the time; the call pending looks at it."""
         self._election_at = self._clock.seconds() + self._timing.election_s * (1 + self._random.random())
         self._caught_up = False
+        left = self._election_at - self._clock.seconds()
         if self._election is None:
-            self._election = self._clock.callLater(self._election_at - self._clock.seconds(), self._election_due)
+            self._election = self._clock.callLater(left, self._election_due)
+        elif self._election.getTime() > self._election_at:
+            self._election.reset(left)
 
     def stop_election(self) -> None:
         """No election timer, for a leader."""

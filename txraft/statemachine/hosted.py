@@ -25,7 +25,7 @@ __all__ = ["EXPIRE_PAUSE_MS", "EXPIRE_ROUNDS_MAX", "HALTING", "Hosted"]
 HALTING = (MemoryError, OSError, RecursionError)
 """What differs from server to server: out of a machine it halts this server, and the command does not count as applied here."""
 
-BUGS = (Exception, SystemExit)
+BUGS = (BaseException,)
 """What else comes out of a machine is a bug: the same on every server, so it must not stop one after the other."""
 
 EXPIRE_ROUNDS_MAX = 100

@@ -35,11 +35,13 @@ class DirectoryIdentity:
         cluster_id: the cluster.
         server_id: the server.
         incarnation: how many times the directory has been opened.
+        mark: 32 hexadecimal digits, drawn by lot when the directory was claimed: no other directory has them, but a copy of this one.
     """
 
     cluster_id: str
     server_id: str
     incarnation: int
+    mark: str
 
 
 class _Stored(msgspec.Struct, frozen=True, array_like=True):
@@ -125,7 +127,7 @@ class Claim:
                 f"{layout.root} holds server {stored.server_id!r} of cluster {stored.cluster_id!r}, but server {server_id!r} of cluster "
                 f"{cluster_id!r} was to use it; check the name, the bootstrap members and the data directory in the configuration"
             )
-        identity = DirectoryIdentity(stored.cluster_id, stored.server_id, stored.incarnation)
+        identity = DirectoryIdentity(stored.cluster_id, stored.server_id, stored.incarnation, stored.mark.hex())
         return cls(layout, identity, Origin(stored.mark))
 
     def next_incarnation(self) -> DirectoryIdentity:
