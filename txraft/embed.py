@@ -10,6 +10,7 @@ Several live happily in one process.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable
 from random import Random
@@ -40,10 +41,36 @@ from txraft.statemachine.results import Answer
 from txraft.statemachine.values import encode_value
 from txraft.wire.requests import Ask, InvokeRequest, Request
 
-__all__ = ["EmbeddedMachine", "RaftNode"]
+__all__ = ["EmbeddedMachine", "RaftNode", "require_endpoints"]
 
 READY_LOOK_S = 0.02
 """How often `when_ready` looks."""
+
+
+def require_endpoints(config: NodeConfig, reactor: Any = None) -> None:
+    """See that Twisted can make something of every endpoint string; opens nothing.
+
+    Raises:
+        ConfigurationError: one of them is none.
+    """
+    for key, endpoint in (("peer", config.peer), *(("client", one) for one in config.client)):
+        try:
+            serverFromString(reactor, endpoint)
+        except Exception as error:  # the parsers are plug-ins, and raise what they like
+            raise ConfigurationError(
+                f"{endpoint!r} is no server endpoint: {error}",
+                origin=_origin(config, key),
+                key=key,
+                remedy="Write it as Twisted does, e.g. tcp:2380:interface=127.0.0.1",
+            ) from None
+
+
+def _origin(config: NodeConfig, key: str) -> str:
+    """Where a key was given; a peer endpoint that was not follows from `bootstrap`."""
+    for origin in (config.origins.get(key, ""), config.origins.get("bootstrap", "") if key == "peer" else ""):
+        if origin not in ("", "default", "derived"):
+            return origin
+    return ""
 
 
 class RaftNode(MultiService):
@@ -66,6 +93,7 @@ class RaftNode(MultiService):
             from twisted.internet import reactor
         self.config = config
         self.on_halt = on_halt
+        require_endpoints(config, reactor)
         self._reactor = reactor
         self._clock = MonotonicReactor(reactor)
         self._ports: dict[str, list[IListeningPort]] = {}
@@ -117,12 +145,10 @@ class RaftNode(MultiService):
             self._stop_listening()
             failures[0].trap(CannotListenError)
             why = getattr(failures[0].value, "socketError", failures[0].value)
-            raise ConfigurationError(
-                f"cannot listen at {endpoint}: {why}",
-                origin="" if (origin := self.config.origins.get(key, "")) in ("default", "derived") else origin,
-                key=key,
-                remedy="Stop whatever uses that port, or choose another one",
-            )
+            remedy = "Stop whatever uses that port, or choose another one"
+            if getattr(why, "errno", None) == errno.EADDRNOTAVAIL:
+                remedy = f"This computer does not have that address: correct it, or listen on all with {key}: tcp:PORT"
+            raise ConfigurationError(f"cannot listen at {endpoint}: {why}", origin=_origin(self.config, key), key=key, remedy=remedy)
 
     def startService(self) -> None:
         """Listen, unless `privilegedStartService` has; open the data directory; take part."""

@@ -23,7 +23,7 @@ from twisted.python import usage
 from txraft import __version__
 from txraft.addresses import host_and_port
 from txraft.config import NodeConfig
-from txraft.embed import RaftNode
+from txraft.embed import RaftNode, require_endpoints
 from txraft.errors import ConfigurationError, MachineUnavailable, NotApplied, TxraftError
 from txraft.statemachine import Host
 from txraft.statemachine.plugin import PluginListing, available_plugins
@@ -291,6 +291,7 @@ def _check(options: Options) -> list[str]:
     """What is configured, once it is certain that it can be used. Raises `TxraftError`."""
     config = options.load(os.environ)
     _with_origin(config, lambda config: Host(config.machines, limits=config.limits))
+    require_endpoints(config)
     _check_directory(config)
     return [*config.describe(), f"cluster id: {config.cluster_id}", "The configuration can be used."]
 

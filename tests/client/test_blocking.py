@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import fcntl
 import http.client
 import json
 import random
+import resource
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from txraft.client.blocking import BlockingClient
-from txraft.client.blocking_http import RESPONSE_BYTES_MAX
+from txraft.client.blocking_http import RESPONSE_BYTES_MAX, JsonApi
 from txraft.errors import ConfigurationError, NotApplied, Refused, Unknown
 
 Answer = tuple[int, bytes]
@@ -325,6 +328,48 @@ class CloseTests(BlockingTestCase):
             with self.assertRaises(NotApplied) as caught:
                 call()
             self.assertEqual(caught.exception.code, "client_closed")
+
+
+class _Piped(http.client.HTTPConnection):
+    """A real connection, by a socket whose descriptor is beyond what `select` takes, to a server that answers at once."""
+
+    def __init__(self, sock: socket.socket, server: socket.socket) -> None:
+        super().__init__("piped")
+        self.sock = sock
+        self.server = server
+
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
+        super().request(method, url, body, headers or {}, **options)
+        self.server.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n42")
+
+
+class ManyDescriptorsTests(SynchronousTestCase):
+    def connect(self, *_: Any) -> http.client.HTTPConnection:
+        ours, server = socket.socketpair()
+        with ours:
+            high = socket.socket(fileno=fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, 1024))
+        self.addCleanup(high.close)
+        self.addCleanup(server.close)
+        self.connections.append(_Piped(high, server))
+        return self.connections[-1]
+
+    def test_with_a_thousand_files_open_an_idle_connection_is_kept_until_its_end(self) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY and hard < 1100:
+            raise SkipTest(f"this process may have {hard} files open")
+        if soft != resource.RLIM_INFINITY and soft < 1100:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (1100, hard))
+            self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        self.connections: list[_Piped] = []
+        api = JsonApi(["a:1"], self.connect)
+        self.addCleanup(api.close)
+        for _ in range(2):
+            self.assertEqual(api.exchange("GET", "/", None, {}, 1.0), 42)
+        self.assertEqual(len(self.connections), 1)
+        self.assertGreaterEqual(self.connections[0].sock.fileno(), 1024)
+        self.connections[0].server.close()
+        self.assertEqual(api.exchange("GET", "/", None, {}, 1.0), 42)
+        self.assertEqual(len(self.connections), 2)
 
 
 class ImportTests(SynchronousTestCase):

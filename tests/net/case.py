@@ -34,8 +34,8 @@ def frames_in(stream: bytes) -> list[bytes]:
 class RecordedPeerGate:
     """A node that only writes down what its peers say."""
 
-    def __init__(self, server_id: str, *, cluster_id: str = CLUSTER, incarnation: int = 1) -> None:
-        self.identity = Identity(cluster_id, ServerId(server_id), incarnation, f"{server_id}:2379")
+    def __init__(self, server_id: str, *, cluster_id: str = CLUSTER, incarnation: int = 1, directory: str = "") -> None:
+        self.identity = Identity(cluster_id, ServerId(server_id), incarnation, f"{server_id}:2379", directory)
         self.received: list[tuple[str, PeerMessage]] = []
         self.unreachable: list[str] = []
 

@@ -11,6 +11,7 @@ from tests.net.case import CLUSTER, NetTestCase, RecordedClientGate, framed, fra
 from tests.wire.messages import mutated, requests
 from txraft.limits import Limits
 from txraft.net.client_protocol import ClientProtocol, ClientProtocolFactory
+from txraft.node.ports import Caller
 from txraft.statemachine.results import Answer, answer_of_value, decode_answer
 from txraft.wire.codec import decode_replies, encode_requests
 from txraft.wire.hello import (
@@ -111,6 +112,59 @@ class GreetingTests(ClientTestCase):
             protocol.dataReceived(first_bytes)
             self.assert_cut(transport)
             self.lose(protocol)
+
+
+class TurnsTests(ClientTestCase):
+    """Each frame that the node takes costs it 3 ms."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        submit = self.gate.submit
+
+        def slow_submit(caller: Caller, frame: Requests) -> None:
+            self.clock.rightNow += 0.003
+            submit(caller, frame)
+
+        self.patch(self.gate, "submit", slow_submit)
+        self.clients = [self.greet() for _ in range(6)]
+        self.clock.advance(1)
+
+    def test_what_does_not_fit_into_a_turn_waits_for_later_ones_in_order(self) -> None:
+        for number, (protocol, _) in enumerate(self.clients):
+            protocol.dataReceived(asking(number))
+        asked_before_others: list[list[int]] = [self.gate.asked]
+        self.clock.callLater(0, lambda: asked_before_others.append(self.gate.asked))
+        self.clock.advance(0)
+        self.assertEqual(asked_before_others, [[0, 1], [0, 1, 2, 3]])
+        self.assertEqual(self.gate.asked, [0, 1, 2, 3, 4, 5])
+
+    def test_a_connection_that_waits_is_not_read_and_loses_nothing(self) -> None:
+        for number, (protocol, _) in enumerate(self.clients[:3]):
+            protocol.dataReceived(asking(number))
+        waiting, transport = self.clients[2]
+        self.assertEqual([transport.producerState for _, transport in self.clients[:3]], ["producing", "producing", "paused"])
+        waiting.dataReceived(asking(7)[:9])
+        self.clock.advance(0)
+        self.assertEqual((self.gate.asked, transport.producerState), ([0, 1, 2], "producing"))
+        waiting.dataReceived(asking(7)[9:])
+        self.assertEqual(self.gate.asked, [0, 1, 2, 7])
+
+    def test_one_that_does_not_read_its_answers_stays_paused_after_its_turn(self) -> None:
+        for number, (protocol, _) in enumerate(self.clients[:3]):
+            protocol.dataReceived(asking(number))
+        _, transport = self.clients[2]
+        self.outbox_of(transport).pauseProducing()
+        self.clock.advance(0)
+        self.assertEqual((self.gate.asked, transport.producerState), ([0, 1, 2], "paused"))
+        self.outbox_of(transport).resumeProducing()
+        self.assertEqual(transport.producerState, "producing")
+
+    def test_one_that_has_gone_while_it_waited_is_not_looked_at(self) -> None:
+        for number, (protocol, _) in enumerate(self.clients[:3]):
+            protocol.dataReceived(asking(number))
+        self.lose(self.clients[2][0])
+        self.clock.advance(0)
+        self.assertEqual(self.gate.asked, [0, 1])
 
 
 class RequestTests(ClientTestCase):

@@ -127,6 +127,27 @@ class HelloTests(AcceptingTestCase):
         self.say(protocol, VOTE)
         self.assertEqual(len(self.gate.received), 1)
 
+    def test_row_09_another_directory_is_refused_and_the_existing_connection_stays(self) -> None:
+        protocol, transport = self.greet(msgspec.structs.replace(HELLO, directory="0d" * 16))
+        self.refused("directory", msgspec.structs.replace(HELLO, directory="ae" * 16, incarnation=6))
+        self.assertIn("put the old directory back", self.lines()[-1])
+        self.assertFalse(transport.disconnecting)
+        self.say(protocol, VOTE)
+        self.assertEqual(len(self.gate.received), 1)
+
+    def test_a_directory_stays_known_though_an_older_server_does_not_tell_it(self) -> None:
+        self.greet(msgspec.structs.replace(HELLO, directory="0d" * 16))
+        _, transport = self.greet()
+        self.assertIsInstance(self.answer(transport), PeerWelcome)
+        self.refused("directory", msgspec.structs.replace(HELLO, directory="ae" * 16))
+
+    def test_a_member_removed_and_added_again_may_have_a_new_directory(self) -> None:
+        self.greet(msgspec.structs.replace(HELLO, directory="0d" * 16))
+        self.peers.set_members({"n1": "a:1", "n3": "a:3"})
+        self.begin()
+        _, transport = self.greet(msgspec.structs.replace(HELLO, directory="ae" * 16, incarnation=1))
+        self.assertIsInstance(self.answer(transport), PeerWelcome)
+
     def test_row_09_an_equal_or_newer_incarnation_replaces_the_existing_connection(self) -> None:
         old, old_transport = self.greet()
         for incarnation in (5, 6):
@@ -285,8 +306,8 @@ class LifeTests(AcceptingTestCase):
         self.assert_nothing_left()
 
     def test_the_identity_is_asked_for_when_it_is_needed(self) -> None:
-        self.gate.identity = attrs.evolve(self.gate.identity, incarnation=9)
+        self.gate.identity = attrs.evolve(self.gate.identity, incarnation=9, directory="0d" * 16)
         _, transport = self.greet()
         reply = self.answer(transport)
         assert isinstance(reply, PeerWelcome)
-        self.assertEqual(reply.incarnation, 9)
+        self.assertEqual((reply.incarnation, reply.directory), (9, "0d" * 16))

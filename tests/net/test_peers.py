@@ -28,10 +28,12 @@ LONG_ENOUGH_S = 1.0
 class Server:
     """A server of which there is nothing but the network."""
 
-    def __init__(self, test: ClusterTestCase, name: str, *, incarnation: int = 1, cluster_id: str = "c" * 32, address: str = "") -> None:
+    def __init__(
+        self, test: ClusterTestCase, name: str, *, incarnation: int = 1, cluster_id: str = "c" * 32, directory: str = "", address: str = ""
+    ) -> None:
         self.name = ServerId(name)
         self.address = address or f"{name}:2380"
-        self.gate = RecordedPeerGate(name, incarnation=incarnation, cluster_id=cluster_id)
+        self.gate = RecordedPeerGate(name, incarnation=incarnation, cluster_id=cluster_id, directory=directory)
         self.peers = Peers(test.clock, self.gate, test.limits, test.timing, endpoint=test.network.endpoint, jitter=test.jitter)
         self.network = test.network
 
@@ -68,8 +70,8 @@ class ClusterTestCase(NetTestCase):
         self.jitter = Random(1).random
         self.members = {"n1": "n1:2380", "n2": "n2:2380"}
 
-    def server(self, name: str, *, incarnation: int = 1, cluster_id: str = "c" * 32, address: str = "") -> Server:
-        server = Server(self, name, incarnation=incarnation, cluster_id=cluster_id, address=address)
+    def server(self, name: str, *, incarnation: int = 1, cluster_id: str = "c" * 32, directory: str = "", address: str = "") -> Server:
+        server = Server(self, name, incarnation=incarnation, cluster_id=cluster_id, directory=directory, address=address)
         self.addCleanup(self.stop_quietly, server)
         return server
 
@@ -321,20 +323,61 @@ class WrongServerTests(ClusterTestCase):
         one.peers.set_members(self.members)
         self.assert_apart(nine, one, "hello_refused", "refused_member")
 
-    def test_row_09_a_wiped_directory(self) -> None:
+    def stop_now(self, server: Server) -> None:
+        stopped = server.stop()
+        self.settle()
+        self.successResultOf(stopped)
+
+    def test_row_09_a_wiped_directory_is_refused_by_both_ends_whatever_its_incarnation(self) -> None:
+        old, new = "0d" * 16, "ae" * 16
+        one = self.server("n1", directory="11" * 16).start(**self.members)
+        two = self.server("n2", incarnation=3, directory=old).start(**self.members)
+        self.pass_time(LONG_ENOUGH_S)
+        self.stop_now(two)
+        for incarnation in (3, 4):
+            one.peers.port.incidents.counts.clear()
+            self.network.attempts.clear()
+            wiped = self.server("n2", incarnation=incarnation, directory=new).start(**self.members)
+            self.assert_apart(wiped, one, "hello_refused", "refused_directory")
+            self.assertEqual(one.peers.connected(), {"n2": False})
+            self.assertIn("wrong_peer", one.peers.status()["incidents"])
+            one.peers.send(N2, one.vote())
+            self.settle()
+            self.assertEqual(wiped.gate.received, [])
+            self.stop_now(wiped)
+        self.assertTrue(any("refuses our hello (directory)" in line and "put the old directory back" in line for line in self.lines()))
+        self.assertTrue(any("should be n2, had another data directory" in line for line in self.lines()))
+        restarted = self.server("n2", incarnation=4, directory=old).start(**self.members)
+        self.pass_time(LONG_ENOUGH_S + 0.1)
+        self.assertEqual((one.peers.connected(), restarted.peers.connected()), ({"n2": True}, {"n1": True}))
+
+    def test_a_directory_known_only_from_a_welcome_or_only_from_a_hello_is_known(self) -> None:
+        nowhere = "nowhere:1"
+        for dials, as_one_sees_it, as_two_sees_it in (
+            ("n1", self.members, self.members | {"n1": nowhere}),
+            ("n2", self.members | {"n2": nowhere}, self.members),
+        ):
+            self.network.attempts.clear()
+            one = self.server("n1").start(**as_one_sees_it)
+            two = self.server("n2", directory="0d" * 16).start(**as_two_sees_it)
+            self.pass_time(LONG_ENOUGH_S)
+            self.assertEqual((one.peers.connected(), two.peers.connected()), ({"n2": dials == "n1"}, {"n1": dials == "n2"}))
+            self.stop_now(two)
+            wiped = self.server("n2", directory="ae" * 16).start(**self.members)
+            self.assert_apart(wiped, one, "hello_refused", "refused_directory")
+            self.stop_now(wiped)
+            self.stop_now(one)
+
+    def test_row_09_an_older_incarnation(self) -> None:
         one = self.server("n1").start(**self.members)
         two = self.server("n2", incarnation=5).start(**self.members)
         self.pass_time(LONG_ENOUGH_S)
-        stopped = two.stop()
-        self.settle()
-        self.successResultOf(stopped)
-        wiped = self.server("n2", incarnation=1).start(**self.members)
-        self.assert_apart(wiped, one, "hello_refused", "refused_incarnation")
+        self.stop_now(two)
+        older = self.server("n2", incarnation=1).start(**self.members)
+        self.assert_apart(older, one, "hello_refused", "refused_incarnation")
         self.assertEqual(one.peers.connected(), {"n2": False})
         self.assertIn("wrong_peer", one.peers.status()["incidents"])
-        stopped = wiped.stop()
-        self.settle()
-        self.successResultOf(stopped)
+        self.stop_now(older)
         restarted = self.server("n2", incarnation=6).start(**self.members)
         self.pass_time(LONG_ENOUGH_S + 0.1)
         self.assertEqual((one.peers.connected(), restarted.peers.connected()), ({"n2": True}, {"n1": True}))

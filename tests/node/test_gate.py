@@ -87,6 +87,19 @@ class GateTests(SynchronousTestCase):
         self.assertEqual(self.caller.flushes, 2)
         self.assertEqual(self.leader.proposals.count, 0)
 
+    def test_what_finds_no_room_is_refused_before_it_is_looked_at(self) -> None:
+        self.patch(self.leader.proposals, "_limits", Limits(requests_pending_max=10))
+        prepared: list[str] = []
+        prepare = self.leader.host.prepare
+
+        def counted_prepare(machine: str, command: str, arguments: Raw) -> Raw:
+            prepared.append(command)
+            return prepare(machine, command, arguments)
+
+        self.patch(self.leader.host, "prepare", counted_prepare)
+        self.submit(self.leader, *(add(request_id, name="a") for request_id in range(100)))
+        self.assertEqual((len(prepared), len(self.caller.flushed)), (10, 100))
+
     def test_an_unknown_machine_or_command_is_refused_before_the_log(self) -> None:
         unknown = [
             InvokeRequest(1, 0, "nothing", "add", Raw(encode_value({}))),

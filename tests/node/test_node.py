@@ -87,6 +87,18 @@ class ClusterTests(NodeTests):
         self.assertEqual(self.wait(self.cluster.ask(self.cluster.leader(), "get", name="a")), 15)
         self.assertGreater(self.cluster.leader().view.term, term)
 
+    def test_a_node_tells_its_peers_whose_directory_it_has_and_how_often_it_was_opened(self) -> None:
+        self.cluster.advance(0.5)
+        node = self.cluster.nodes["n1"]
+        assert node.storage is not None
+        mark = node.storage.identity.mark
+        self.assertEqual((node.identity.incarnation, node.identity.directory), (1, mark))
+        self.cluster.crash("n1")
+        self.cluster.start("n1")
+        self.cluster.advance(0.5)
+        restarted = self.cluster.nodes["n1"].identity
+        self.assertEqual((restarted.incarnation, restarted.directory), (2, mark))
+
     def test_a_command_pending_when_leadership_is_lost_is_unknown(self) -> None:
         leader = self.cluster.leader()
         self.cluster.isolate(leader.config.name)
@@ -178,7 +190,8 @@ class ClusterTests(NodeTests):
     def test_a_number_that_fits_no_log_is_refused_where_a_program_calls(self) -> None:
         """Found by review: such a command was applied by the leader and halted all others."""
         for node in self.cluster.nodes.values():
-            for numbers in ({"serial": -1}, {"session": 2**64}, {"session": -1, "serial": 1}, {"serial": 2**63}):
+            wrong: list[dict[str, Any]] = [{"serial": -1}, {"session": 2**64}, {"session": -1, "serial": 1}, {"serial": 2**63}]
+            for numbers in wrong:
                 problem = self.successResultOf(self.cluster.invoke(node, "add", name="a", **numbers)).problem()
                 self.assertEqual((problem.outcome, problem.code), ("not_applied", "invalid_arguments"))
             problem = self.successResultOf(node.gate.call(OpenSessionRequest(0, -5))).problem()

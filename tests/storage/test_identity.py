@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -24,6 +25,21 @@ class IdentityTests(SynchronousTestCase):
             self.assertEqual(storage.identity.incarnation, incarnation)
             self.assertEqual((storage.identity.cluster_id, storage.identity.server_id), ("c1" * 16, "n1"))
             storage.close()
+
+    def test_the_mark_stays_through_every_opening_and_a_wiped_directory_has_another(self) -> None:
+        marks = []
+        for _ in range(3):
+            storage = open_storage(self.root)
+            marks.append(storage.identity.mark)
+            storage.close()
+        self.assertRegex(marks[0], "^[0-9a-f]{32}$")
+        self.assertEqual(len(set(marks)), 1)
+        self.assertIn(bytes.fromhex(marks[0]), (self.root / "identity").read_bytes())
+        shutil.rmtree(self.root)
+        storage = open_storage(self.root)
+        self.assertEqual(storage.identity.incarnation, 1)
+        self.assertNotEqual(storage.identity.mark, marks[0])
+        storage.close()
 
     def test_row_32_another_servers_directory_is_refused_and_both_are_named(self) -> None:
         open_storage(self.root).close()

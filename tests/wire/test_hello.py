@@ -27,13 +27,14 @@ from txraft.wire.hello import (
     refusal_of_hello,
 )
 
-HELLO = PeerHello(1, 1, "c" * 32, "n2", "n1", 5, "10.0.0.2:2379")
-WELCOME = PeerWelcome(1, "c" * 32, "n1", 7, "10.0.0.1:2379")
+OLD, NEW = "0d" * 16, "ae" * 16
+HELLO = PeerHello(1, 1, "c" * 32, "n2", "n1", 5, "10.0.0.2:2379", OLD)
+WELCOME = PeerWelcome(1, "c" * 32, "n1", 7, "10.0.0.1:2379", OLD)
 
 
 def refusal(**changes: Any) -> str | None:
     """The code with which n1 refuses a hello of n2, changed so."""
-    known = {"is_member": True, "incarnation_seen": 5}
+    known = {"is_member": True, "incarnation_seen": 5, "directory_seen": OLD}
     ours = {key: changes.pop(key, value) for key, value in known.items()}
     hello = msgspec.structs.replace(HELLO, **changes)
     refused = refusal_of_hello(hello, cluster_id="c" * 32, server_id="n1", **ours)
@@ -51,7 +52,17 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(refusal(receiver="n3"), "receiver")
         self.assertEqual(refusal(is_member=False), "member")
         self.assertEqual(refusal(sender="n1"), "member")
+        self.assertEqual(refusal(directory=NEW), "directory")
         self.assertEqual(refusal(incarnation=4), "incarnation")
+
+    def test_a_wiped_directory_is_told_by_its_mark_whatever_its_incarnation(self) -> None:
+        for incarnation in (1, 5, 6):
+            self.assertEqual(refusal(directory=NEW, incarnation=incarnation), "directory")
+
+    def test_where_a_directory_is_not_known_only_the_incarnation_counts(self) -> None:
+        for unknown in ({"directory": ""}, {"directory_seen": ""}):
+            self.assertIsNone(refusal(**unknown))
+            self.assertEqual(refusal(**unknown, incarnation=4), "incarnation")
 
     def test_the_first_reason_in_order_is_given(self) -> None:
         wrong: list[tuple[str, dict[str, Any]]] = [
@@ -59,34 +70,39 @@ class RefusalTests(SynchronousTestCase):
             ("cluster", {"cluster_id": "d"}),
             ("receiver", {"receiver": "n3"}),
             ("member", {"is_member": False}),
+            ("directory", {"directory": NEW}),
             ("incarnation", {"incarnation": 1}),
         ]
         for place, (code, _) in enumerate(wrong):
             self.assertEqual(refusal(**{key: value for _, changes in wrong[place:] for key, value in changes.items()}), code)
 
     def test_a_refusal_tells_nothing_of_this_server(self) -> None:
-        refused = refusal_of_hello(
-            msgspec.structs.replace(HELLO, cluster_id="x"), cluster_id="c" * 32, server_id="n1", is_member=True, incarnation_seen=3
-        )
-        assert refused is not None
-        self.assertNotIn("ccc", refused.sentence)
-        self.assertNotIn("n1", refused.sentence)
+        for wrong in ({"cluster_id": "x"}, {"directory": NEW}):
+            hello = msgspec.structs.replace(HELLO, **wrong)
+            refused = refusal_of_hello(hello, cluster_id="c" * 32, server_id="n1", is_member=True, incarnation_seen=3, directory_seen=OLD)
+            assert refused is not None
+            for secret in ("ccc", "n1", OLD):
+                self.assertNotIn(secret, refused.sentence)
 
 
 class WelcomeTests(SynchronousTestCase):
-    def problem(self, **changes: Any) -> str:
+    def problem(self, *, directory_seen: str = OLD, **changes: Any) -> str:
         welcome = msgspec.structs.replace(WELCOME, **changes)
-        return problem_of_welcome(welcome, cluster_id="c" * 32, peer="n1", incarnation_seen=7) or ""
+        return problem_of_welcome(welcome, cluster_id="c" * 32, peer="n1", incarnation_seen=7, directory_seen=directory_seen) or ""
 
     def test_the_one_that_was_dialled(self) -> None:
         self.assertEqual(self.problem(), "")
         self.assertEqual(self.problem(incarnation=8), "")
+        self.assertEqual(self.problem(directory=""), "")
+        self.assertEqual(self.problem(directory_seen=""), "")
 
     def test_row_07_and_08_others_are_not_taken_for_it(self) -> None:
         self.assertIn("another cluster", self.problem(cluster_id="d"))
         self.assertIn("'n3'", self.problem(server_id="n3"))
         self.assertIn("older copy", self.problem(incarnation=6))
         self.assertIn("version 9", self.problem(version=9))
+        for incarnation in (1, 7, 8):
+            self.assertIn("another data directory", self.problem(directory=NEW, incarnation=incarnation))
 
 
 class VersionTests(SynchronousTestCase):
@@ -113,11 +129,16 @@ class GreetingFormTests(SynchronousTestCase):
 
     def test_the_longest_hello_fits(self) -> None:
         name, text = "\U0001f600" * NAME_LENGTH_MAX, "c" * 256
-        self.assertLess(len(encode_greeting(PeerHello(65535, 65535, text, name, name, INDEX_MAX, text))), HELLO_BYTES_MAX)
+        self.assertLess(len(encode_greeting(PeerHello(65535, 65535, text, name, name, INDEX_MAX, text, text))), HELLO_BYTES_MAX)
 
     def test_a_hello_of_a_later_version_is_understood_so_far(self) -> None:
         fields = msgspec.msgpack.decode(encode_greeting(HELLO))
         self.assertEqual(decode_peer_hello(msgspec.msgpack.encode([*fields, "certificate", 5])), HELLO)
+
+    def test_greetings_of_servers_that_do_not_tell_their_directory_are_understood(self) -> None:
+        for greeting, decode in ((HELLO, decode_peer_hello), (WELCOME, decode_peer_hello_reply)):
+            older = msgspec.msgpack.encode(msgspec.msgpack.decode(encode_greeting(greeting))[:-1])
+            self.assertEqual(decode(older), msgspec.structs.replace(greeting, directory=""))
 
     def test_row_13_numbers_out_of_range_are_refused(self) -> None:
         for wrong in (msgspec.structs.replace(HELLO, incarnation=2**63), msgspec.structs.replace(HELLO, version_max=65536)):

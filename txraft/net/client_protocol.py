@@ -58,6 +58,35 @@ class ClientProtocol(GreetedConnection):
         self._answers: list[tuple[int, bytes]] = []
         self._answers_bytes = 0
         self._stall_timer: IDelayedCall | None = None
+        self._turns = port.turns
+        self._unread = b""
+        self._keeps_up = True
+
+    def dataReceived(self, data: bytes) -> None:
+        """Look at the bytes if this turn has time for them, else in a later one; no more are read until then."""
+        if self._unread:
+            self._unread += data
+        elif self._turns.begin(self):
+            super().dataReceived(data)
+            self._turns.end()
+        else:
+            self._unread = data
+            self._read_or_pause()
+
+    def go_on(self) -> None:
+        """See `connections.Waiting`."""
+        unread, self._unread = self._unread, b""
+        super().dataReceived(unread)
+        self._read_or_pause()
+
+    def _read_or_pause(self) -> None:
+        if self.closing:
+            return
+        transport = IPushProducer(self.transport)
+        if self._keeps_up and not self._unread:
+            transport.resumeProducing()
+        else:
+            transport.pauseProducing()
 
     def greeting_received(self, frame: bytes) -> None:
         """Answer the hello."""
@@ -113,6 +142,8 @@ class ClientProtocol(GreetedConnection):
             return
         size_bytes = self._answers_bytes + len(answers) * REPLY_OVERHEAD_BYTES
         self._answers, self._answers_bytes = [], 0
+        if not self._unanswered:
+            self._unanswered = set()  # a set keeps the size it once had
         if size_bytes <= self._limits.client_frame_bytes_max - FRAME_OVERHEAD_BYTES:
             outbox.write(_frame(answers))
         else:
@@ -140,15 +171,13 @@ class ClientProtocol(GreetedConnection):
 
     def _pause(self, paused: bool) -> None:
         """The client does not keep up with its answers, or does so again: meanwhile no more requests are read."""
-        assert self.transport is not None
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
+        self._keeps_up = not paused
         if paused:
-            IPushProducer(self.transport).pauseProducing()
             self._stall_timer = self._clock.callLater(self._frame_s, self._stalled)
-        else:
-            IPushProducer(self.transport).resumeProducing()
+        self._read_or_pause()
 
     def _stalled(self) -> None:
         self._stall_timer = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import deque
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -14,7 +15,14 @@ from txraft.net.framing import FrameReceiver
 from txraft.net.incidents import Incidents
 from txraft.wire.hello import HELLO_BYTES_MAX
 
-__all__ = ["GreetedConnection", "OpenConnections", "Places", "Port", "tune"]
+__all__ = ["GreetedConnection", "OpenConnections", "Places", "Port", "Turns", "tune"]
+
+
+SLICE_S = 0.005
+"""How long clients' bytes are looked at, about, before all else has its turn."""
+
+GAP_S = 0.001
+"""Clients' work that is further apart than this had something else between it."""
 
 
 class Places:
@@ -34,6 +42,51 @@ class Places:
     def leave(self) -> None:
         """Give one back."""
         self.taken -= 1
+
+
+class Waiting(Protocol):
+    """A connection with bytes that it has not looked at."""
+
+    def go_on(self) -> None:
+        """Look at them now."""
+
+
+class Turns:
+    """Clients' work in portions of about `SLICE_S`, between which timers, peers and the disk are attended to.
+
+    In one turn the reactor reads from every connection that has something to say. Where many say much, that would take seconds, in which
+    a leader sends no heartbeats and hears no answers. What does not fit waits for later turns, first come, first served.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._until = self._ended = float("-inf")
+        self._waiting: deque[Waiting] = deque()
+
+    def begin(self, connection: Waiting) -> bool:
+        """Whether `connection` may look at its bytes now, and then call `end`; else it is told to go on in a later turn."""
+        if not self._waiting:
+            now = self._clock.seconds()
+            if now - self._ended > GAP_S:
+                self._until = now + SLICE_S
+            if now < self._until:
+                return True
+            self._clock.callLater(0, self._next)
+        self._waiting.append(connection)
+        return False
+
+    def end(self) -> None:
+        """A connection has looked at its bytes."""
+        self._ended = self._clock.seconds()
+
+    def _next(self) -> None:
+        self._ended = self._clock.seconds()
+        self._until = self._ended + SLICE_S
+        while self._waiting and self._ended < self._until:
+            self._waiting.popleft().go_on()
+            self.end()
+        if self._waiting:
+            self._clock.callLater(0, self._next)
 
 
 class Closable(Protocol):
@@ -84,6 +137,7 @@ class Port:
         incidents: what the others did wrong, for log and status.
         greeting: places for connections that have not finished their greeting.
         open: those that were accepted.
+        turns: in which their bytes are looked at.
     """
 
     def __init__(self, reactor: IReactorTime, limits: Limits, timing: Timing, name: str) -> None:
@@ -94,6 +148,7 @@ class Port:
         self.incidents = Incidents(reactor, name)
         self.greeting = Places(limits.greeting_connections_max)
         self.open = OpenConnections()
+        self.turns = Turns(reactor)
 
     def take_greeting_place(self, remote: str) -> bool:
         """Whether one more stranger may come in."""

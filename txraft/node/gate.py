@@ -38,6 +38,10 @@ from txraft.wire.requests import (
 
 __all__ = ["Gate"]
 
+_OVERLOADED = answer_of_problem(NotApplied("overloaded", "too many commands are waiting on this node already; try again later"))
+"""Encoded once, and said before anything is looked at: refusing must cost a small part of serving, or a node that is asked too much
+does nothing else."""
+
 
 class Gate:
     """Implements `ports.ClientGate`. Reactor thread only.
@@ -76,10 +80,14 @@ class Gate:
     def submit(self, caller: Caller, frame: Requests) -> None:
         """See `ClientGate`."""
         session, first_outstanding, host, take = frame.session, frame.first_outstanding, self._host, self._proposals.take
-        time_ms, serving = self._now_ms(), self._view.serving
+        time_ms, serving, room = self._now_ms(), self._view.serving, self._proposals.room
         answered = False
         for request in frame.requests:
             if serving and type(request) is InvokeRequest:
+                if room <= 0:
+                    caller.answer(request.id, _OVERLOADED)
+                    answered = True
+                    continue
                 try:
                     arguments = host.prepare(request.machine, request.command, request.arguments)
                     take(
@@ -87,6 +95,7 @@ class Gate:
                         request.id,
                         Invoke(time_ms, session, request.serial, first_outstanding, request.machine, request.command, arguments),
                     )
+                    room -= 1
                 except NotApplied as problem:
                     caller.answer(request.id, answer_of_problem(problem))
                     answered = True

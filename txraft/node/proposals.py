@@ -45,6 +45,11 @@ class Proposals:
         """Commands taken and not yet answered."""
         return len(self._gathered) + len(self._pending)
 
+    @property
+    def room(self) -> int:
+        """How many more are taken before callers are told `overloaded`."""
+        return self._limits.requests_pending_max - self.count
+
     def take(self, caller: Caller | None, request_id: int, command: LogCommand) -> None:
         """Take a command, to be proposed at the end of this turn; without a caller nobody is answered, and nothing refused.
 

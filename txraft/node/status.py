@@ -41,6 +41,8 @@ class Vitals:
             return False, "no leader is known: an election is under way, or no majority is reachable"
         if view.leader == node.server_id and not view.serving:
             return False, "leads, but has not yet applied what came before its term"
+        if not node.driver.applier.target:
+            return False, "has not heard from the leader yet how far the log is committed"
         behind = node.driver.applier.target - node.driver.applier.applied
         if behind > node.config.limits.append_entries_max:
             return False, f"replaying the log: {behind} entries left"

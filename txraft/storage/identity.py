@@ -120,7 +120,7 @@ class Claim:
         if stored is None:
             raise StorageError(
                 f"{layout.identity} is damaged or was written by another version of txraft; put it back from a copy, "
-                "or remove this server and add it again as a new one with an empty data directory"
+                "or keep this server down: an older copy or an empty directory has forgotten what it acknowledged"
             )
         if (stored.cluster_id, stored.server_id) != (cluster_id, server_id):
             raise ForeignDirectory(

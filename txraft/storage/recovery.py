@@ -88,7 +88,7 @@ class Recovery:
             before = f"{self.segments[-1].path.name} and {segment.path.name}" if self.segments else f"the beginning and {segment.path.name}"
             raise StorageError(
                 f"{self.layout.log}: records {due} to {segment.first_sequence - 1} are missing between {before}: a segment file was "
-                "removed. Put it back, or remove this server and add it again as a new one"
+                "removed. Put it back, or keep this server down: an older copy or an empty directory has forgotten what it acknowledged"
             )
         if segment.first_sequence < due or segment.next_index != self.replay.last_index + 1:
             raise StorageError(

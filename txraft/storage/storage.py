@@ -107,8 +107,8 @@ class Storage:
         if not begun:
             if opened_before:
                 raise StorageError(
-                    f"{layout.log} is empty, but this server had a log: its entries are lost. Restore the directory from a copy, "
-                    "or remove this server and add it again as a new one with an empty data directory"
+                    f"{layout.log} is empty, but this server had a log: its entries are lost. Put its very files back, "
+                    "or keep this server down: an older copy or an empty directory has forgotten what it acknowledged"
                 )
             _begin(layout, claim, metadata, bootstrap, limits.segment_bytes)
         recovery = Recovery(layout, claim.origin, Replay(limits.log_cache_bytes_max), metadata.durable_upto, progress)
@@ -117,8 +117,8 @@ class Storage:
         if current is None or replay.last_term > current.term:
             raise StorageError(
                 f"{layout.metadata[0]} and {layout.metadata[1].name} are older than the log (term {metadata.term} against "
-                f"{replay.last_term}): votes are forgotten. Restore the directory from one copy, or remove this server and add it "
-                "again as a new one"
+                f"{replay.last_term}): votes are forgotten. Put all its files back from one copy of the same moment, or keep this server down: an older copy or an "
+                "empty directory has forgotten what it acknowledged"
             )
         log = recovery.repair(limits.segment_bytes)
         undo.callback(log.close)

@@ -193,9 +193,7 @@ def refusal_of_hello(
     return None
 
 
-def problem_of_welcome(
-    welcome: PeerWelcome, *, cluster_id: str, peer: str, incarnation_seen: int, directory_seen: str
-) -> str | None:
+def problem_of_welcome(welcome: PeerWelcome, *, cluster_id: str, peer: str, incarnation_seen: int, directory_seen: str) -> str | None:
     """Why the dialler does not take this welcome as `peer`'s, as the end of a sentence about who answered; None if it does."""
     if agreed_version(welcome.version, welcome.version) is None:
         return f"speaks protocol version {welcome.version}, which was not offered"
@@ -204,10 +202,7 @@ def problem_of_welcome(
     if welcome.server_id != peer:
         return f"is {welcome.server_id!r}, not {peer!r}: check the addresses"
     if _is_another(welcome.directory, directory_seen):
-        return (
-            f"is {peer!r}, but had another data directory before: its log and votes are lost or it runs twice; "
-            "put the old directory back"
-        )
+        return "had another data directory before: its log and votes are lost or it runs twice; put the old directory back"
     if welcome.incarnation < incarnation_seen:
         return f"is an older copy of {peer!r}, or its directory was wiped: a later start of it is known"
     return None
