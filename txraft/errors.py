@@ -146,7 +146,8 @@ class DamagedLog(StorageError):
         self.path, self.offset, self.end = path, offset, end
         super().__init__(
             f"{path}: bytes {offset} to {end} are damaged ({why}). They had been made durable, so they are not cut off. "
-            "Put the very bytes back from a copy of this state, or keep this server down: an older copy or an empty directory has forgotten what it acknowledged"
+            "Put the very bytes back from a copy of this state, "
+            "or keep this server down: an older copy or an empty directory has forgotten what it acknowledged"
         )
 
 

@@ -78,7 +78,8 @@ class MetadataFiles:
         if files.current is None and required:
             raise StorageError(
                 f"{layout.metadata[0]} and {layout.metadata[1].name}: neither holds a readable term and vote, so this server could vote "
-                "twice in a term. Put its very files back, or keep this server down: an older copy or an empty directory has forgotten what it acknowledged"
+                "twice in a term. Put its very files back, "
+                "or keep this server down: an older copy or an empty directory has forgotten what it acknowledged"
             )
         return files
 

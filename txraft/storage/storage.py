@@ -117,7 +117,8 @@ class Storage:
         if current is None or replay.last_term > current.term:
             raise StorageError(
                 f"{layout.metadata[0]} and {layout.metadata[1].name} are older than the log (term {metadata.term} against "
-                f"{replay.last_term}): votes are forgotten. Put all its files back from one copy of the same moment, or keep this server down: an older copy or an "
+                f"{replay.last_term}): votes are forgotten. Put all its files back from one copy of the same moment, "
+                "or keep this server down: an older copy or an "
                 "empty directory has forgotten what it acknowledged"
             )
         log = recovery.repair(limits.segment_bytes)
