@@ -102,7 +102,7 @@ class System(Protocol):
 
 @define
 class Txraft:
-    """Three `twistd txraft`, loaded by `txraft bench`."""
+    """Three `twistd txraft`, loaded by `txraftload.py`: `txraft bench` has the same figures with the whole client library between."""
 
     name: str = "txraft"
     _cluster: LocalCluster | None = None
@@ -119,7 +119,7 @@ class Txraft:
     def load(self, case: Case) -> dict[str, Any]:
         assert self._cluster is not None
         endpoints = ",".join(self._cluster.endpoints)
-        return printed([sys.executable, "-m", "txraft", "--endpoints", endpoints, "bench", "--json", *case.flags])
+        return printed([sys.executable, "-m", "tests.benchmarks.txraftload", "--endpoints", endpoints, *case.flags])
 
     def stop(self) -> None:
         if self._cluster is not None:
