@@ -17,7 +17,7 @@ from txraft.core.ids import Index
 from txraft.core.log import Log
 from txraft.errors import Halted
 from txraft.node.ports import Caller
-from txraft.statemachine.log_commands import LogCommand, decode_log_command
+from txraft.statemachine.log_commands import Invoke, LogCommand, decode_log_command
 
 __all__ = ["Applier", "Machines"]
 
@@ -123,10 +123,22 @@ class Applier:
             index += 1
             if entry.kind == EntryKind.COMMAND:
                 command = answering.command_at(index) or _decode(index, entry.payload)
-                answering.applied(index, machines.apply(index, entry.term, command), touched)
+                try:
+                    answer = machines.apply(index, entry.term, command)
+                except (MemoryError, OSError, RecursionError) as error:
+                    raise Halted(_exhausted(index, command, error)) from error
+                answering.applied(index, answer, touched)
             else:
                 machines.skip(index)
             self.applied = Index(index)
+
+
+def _exhausted(index: int, command: LogCommand, error: BaseException) -> str:
+    who = f"command {command.command} of machine {command.machine}" if isinstance(command, Invoke) else type(command).__name__
+    return (
+        f"entry {index}, {who}, ended in {type(error).__name__}: {error}. Other servers may not have met that, so the entry does not count as "
+        "applied here. Give this server what it lacks, or mend the machine, and start it again"
+    )
 
 
 def _decode(index: int, payload: bytes) -> LogCommand:
