@@ -45,6 +45,16 @@ class Status(CliTestCase):
             ],
         )
 
+    def test_a_degraded_machine_is_told(self) -> None:
+        machines = {"counter": {"degraded": False, "last_error": ""}, "shelf": {"degraded": True, "last_error": "add: ZeroDivisionError"}}
+        self.patch(
+            status,
+            "ask_status",
+            lambda endpoint, timeout_s, *, digest: self.ask(endpoint, timeout_s, digest=digest) | {"machines": machines},
+        )
+        told = self.run_command("--endpoints=a:1", "status")
+        self.assertTrue(told.stdout.splitlines()[1].endswith("yes    shelf degraded: add: ZeroDivisionError"), told.stdout)
+
     def test_one_that_does_not_answer_makes_it_75(self) -> None:
         told = self.run_command("status", "--endpoints=a:1,c:3")
         self.assertEqual(told.exit_code, 75)

@@ -82,5 +82,5 @@ def _complain(sentence: str, exit_code: int) -> int:
 
 def _exit_code_of(error: TxraftError) -> int:
     if isinstance(error, NotApplied):
-        return EX_TEMPFAIL if error.retryable else EX_USAGE
+        return EX_TEMPFAIL if error.retryable or error.code == "machine_error" else EX_USAGE
     return error.exit_code if isinstance(error, Outcome) else EX_USAGE if error.exit_code == 78 else error.exit_code

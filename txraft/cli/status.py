@@ -64,7 +64,9 @@ def _table(found: list[dict[str, Any]], *, digest: bool) -> str:
         if "error" in status:
             rows.append([status["endpoint"], *["-"] * len(columns), status["error"]])
         else:
-            note = "" if status.get("ready") else str(status.get("reason", ""))
+            notes = [] if status.get("ready") else [str(status.get("reason", ""))]
+            notes += [f"{name} degraded: {one['last_error']}" for name, one in status.get("machines", {}).items() if one.get("degraded")]
+            note = "; ".join(notes)
             rows.append([status["endpoint"], *(_cell(status.get(field)) for field in columns.values()), note])
     return table(rows)
 

@@ -136,8 +136,8 @@ class Applier:
 def _exhausted(index: int, command: LogCommand, error: BaseException) -> str:
     who = f"command {command.command} of machine {command.machine}" if isinstance(command, Invoke) else type(command).__name__
     return (
-        f"entry {index}, {who}, ended in {type(error).__name__}: {error}. Other servers may not have met that, so the entry does not count as "
-        "applied here. Give this server what it lacks, or mend the machine, and start it again"
+        f"entry {index}, {who}, ended in {type(error).__name__}: {error}. Other servers may not have met that, so the entry "
+        "does not count as applied here. Give this server what it lacks, or mend the machine, and start it again"
     )
 
 
