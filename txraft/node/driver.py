@@ -89,6 +89,7 @@ class Driver:
             on_failure,
         )
         self._effects: deque[fx.Effect] = deque()
+        self._persists: deque[fx.Persist] = deque()
         self._carrying_out = False
         self._carry_out = self._vocabulary()
 
@@ -113,6 +114,7 @@ class Driver:
     def stop(self) -> None:
         """Carry out nothing more."""
         self._effects.clear()
+        self._persists.clear()
         self.timers.stop()
         self.applier.stop()
 
@@ -171,7 +173,10 @@ class Driver:
             return
         self._carrying_out = True
         try:
-            while self._effects:
+            while self._effects or self._persists:
+                if not self._effects:
+                    self.durability.persist(self._persists.popleft())
+                    continue
                 effect = self._effects.popleft()
                 self._carry_out[type(effect)](effect)
         finally:
@@ -183,7 +188,8 @@ class Driver:
                 "{node} drops entries from {index} on: they were never committed, and the leader of term {term} has others",
                 node=self._config.name, index=effect.truncate_from, term=effect.receipt.term,
             )  # fmt: skip
-        self.durability.persist(effect)
+        # What may leave at once does so first: the disk's thread, once awake, wants the interpreter for itself.
+        self._persists.append(effect)
 
     def _durable(self, persists: list[fx.Persist]) -> None:
         for persist in persists:
