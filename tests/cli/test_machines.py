@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 from tests.cli.cli_case import CliTestCase, FakeClient, parameter
+from txraft.cli import machines
 from txraft.cli.machines import argument_of
 from txraft.cli.settings import UsageProblem
 
@@ -35,6 +36,11 @@ class Calling(CliTestCase):
         self.assertEqual(self.asked("stock", "left", "a"), ("query", "stock", "left", "linearizable", {"sku": "a"}))
         self.assertEqual(self.asked("stock", "left", "a", "--consistency", "local")[3], "local")
         self.assertEqual(self.run_command("stock", "add", "a", "--consistency", "local").exit_code, 64)
+
+    def test_a_parameter_that_is_named_like_the_option_is_a_mistake_not_a_refusal(self) -> None:
+        self.patch(machines, "_values", lambda *_: {"consistency": "local"})
+        told = self.run_command("stock", "left", "a")
+        self.assertEqual((told.exit_code, "POST it to /v1/stock/left" in told.stderr), (64, True))
 
     def test_hyphens_for_underscores(self) -> None:
         self.assertEqual(self.asked("stock", "take-all"), ("command", "stock", "take_all", {}))

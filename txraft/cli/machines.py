@@ -50,6 +50,10 @@ def call(settings: Settings, machine: str, arguments: list[str]) -> int:
     given = parser.parse_intermixed_args(before + after)
     given.values += arguments[at + 1 :]
     values = _values(machine, operation, described, given)
+    if "consistency" in values:
+        raise UsageProblem(
+            f"{machine} {operation}: a parameter named 'consistency' cannot be given here; POST it to /v1/{machine}/{operation}"
+        )
     with BlockingClient(settings.endpoints, settings.timeout_s) as client:
         if kind == "queries":
             result = client.query(machine, operation, consistency=given.consistency, **values)
