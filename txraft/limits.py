@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["INDEX_MAX", "NAME_LENGTH_MAX", "PROTOCOL_VERSION", "SAME_ON_ALL_SERVERS", "Limits", "Timing"]
+__all__ = [
+    "EVENTS_BYTES_MAX",
+    "EVENTS_KEPT_BYTES_MAX",
+    "EVENTS_KEPT_MAX",
+    "INDEX_MAX",
+    "NAME_LENGTH_MAX",
+    "PROTOCOL_VERSION",
+    "SAME_ON_ALL_SERVERS",
+    "TOPIC_BYTES_MAX",
+    "WAIT_MS_MAX",
+    "Limits",
+    "Timing",
+]
 
 PROTOCOL_VERSION = 1
 """Version of both the peer and the client protocol, exchanged in the hello."""
@@ -14,6 +26,21 @@ INDEX_MAX = 2**63 - 1
 
 NAME_LENGTH_MAX = 128
 """Longest server, machine, command or query name, in characters."""
+
+TOPIC_BYTES_MAX = 65_536
+"""Longest topic of an event, encoded; a key of the config store is one."""
+
+WAIT_MS_MAX = 60_000
+"""Longest wait of a command with `wait_s`, and of a poll for events."""
+
+EVENTS_KEPT_MAX = 65_536
+"""Events kept for one machine; the oldest are dropped beyond it. They are part of the state, so the same on all servers."""
+
+EVENTS_KEPT_BYTES_MAX = 33_554_432
+"""The same in bytes."""
+
+EVENTS_BYTES_MAX = 524_288
+"""Events in one answer to a poll, beyond the first."""
 
 SAME_ON_ALL_SERVERS = frozenset({"sessions_max", "session_results_max"})
 """Fields of `Limits` that decide what commands in the log come to. Servers that differed in them would come to differ in their state, so
@@ -83,6 +110,12 @@ class Limits:
 
     session_results_max: int = 8_192
     """Results kept for one session: the span from its first outstanding serial number to its newest."""
+
+    waits_max: int = 100_000
+    """Polls for events and commands with `wait_s` that wait on one node."""
+
+    waits_per_connection_max: int = 2_048
+    """The same of one client connection."""
 
     segment_bytes: int = 67_108_864
     """Size of a log segment file, preallocated."""

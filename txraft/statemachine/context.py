@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
+from typing import Any
 
 __all__ = ["Context"]
+
+
+def _nobody(topic: str | bytes, fields: dict[str, Any] | None) -> None:
+    """Takes the events of a context that no host made."""
 
 
 class Context:
@@ -19,11 +25,26 @@ class Context:
         session: id of the client's session, 0 without one.
     """
 
-    __slots__ = ("_random", "index", "session", "term", "time_ms")
+    __slots__ = ("_random", "index", "session", "tell", "term", "time_ms")
 
     def __init__(self, index: int = 1, term: int = 1, time_ms: int = 0, session: int = 0) -> None:
         self.index, self.term, self.time_ms, self.session = index, term, time_ms, session
+        self.tell: Callable[[str | bytes, dict[str, Any] | None], None] = _nobody
         self._random: Random | None = None
+
+    def emit(self, topic: str, /, **fields: Any) -> None:
+        """Tell whoever watches the machine that something happened: an event, kept in its bounded history.
+
+        Raises:
+            ValueError: the topic or an event is too long, or a field is not plain. A bug of the machine.
+        """
+        self.tell(topic, fields)
+
+    def signal(self, topic: str | bytes) -> None:
+        """Wake what waits for `topic` on this node, without an event: polls of a machine that has a history of its own, and commands
+        that `waits_on` let wait.
+        """
+        self.tell(topic, None)
 
     @property
     def time(self) -> float:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from txraft.limits import INDEX_MAX, NAME_LENGTH_MAX
+from txraft.limits import INDEX_MAX, NAME_LENGTH_MAX, TOPIC_BYTES_MAX, WAIT_MS_MAX
 
 __all__ = [
     "Ask",
@@ -21,6 +21,8 @@ __all__ = [
     "InvokeRequest",
     "KeepSessionRequest",
     "OpenSessionRequest",
+    "PollRequest",
+    "ReadIndexRequest",
     "Replies",
     "Reply",
     "Request",
@@ -30,6 +32,7 @@ __all__ = [
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=INDEX_MAX)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
+Topic = Annotated[bytes, msgspec.Meta(max_length=TOPIC_BYTES_MAX)]
 Consistency = Literal["linearizable", "local"]
 
 
@@ -49,12 +52,48 @@ class InvokeRequest(_Request, tag="i", frozen=True, array_like=True, gc=False):
 
 
 class Ask(_Request, tag="q", frozen=True, array_like=True, gc=False):
-    """Run a query; `arguments` as above."""
+    """Run a query; `arguments` as above.
+
+    Attributes:
+        consistency: `linearizable` sees all that was acknowledged before; `local` is answered by the server asked, from what it has.
+        at_least: with `local`: not before this index is applied there. Who asks with the index of an own command's answer reads own writes.
+        max_staleness_ms: with `local`: refused (`stale`) where the last word of the leader, applied, is older. 0: however old.
+    """
 
     machine: Name
     query: Name
     arguments: msgspec.Raw
     consistency: Consistency = "linearizable"
+    at_least: Number = 0
+    max_staleness_ms: Number = 0
+
+
+class PollRequest(_Request, tag="p", frozen=True, array_like=True, gc=False):
+    """Ask for the events of a machine from a place on; any server answers, as soon as there is one, or when the wait is over.
+
+    The value of the answer is a map: `events`, each a map of `index`, `topic` and `fields`, in order; and `next` and `skip`, the place from which
+    to ask on. A watch is a chain of polls: no server keeps a place for it. `not_applied` `compacted`, with `oldest`: the place is gone.
+
+    Attributes:
+        topic: events of this topic only; with `prefix`, of all that begin with it.
+        first: index of the first event wanted. One that has not come yet is waited for; 0 stands for the next one to come.
+        skip: how many events of the index `first` have been seen (of whatever topic).
+        wait_ms: how long to wait if there is none.
+    """
+
+    machine: Name
+    topic: Topic = b""
+    prefix: bool = True
+    first: Number = 0
+    skip: Number = 0
+    wait_ms: Annotated[int, msgspec.Meta(ge=0, le=WAIT_MS_MAX)] = 0
+
+
+class ReadIndexRequest(_Request, tag="r", frozen=True, array_like=True, gc=False):
+    """Ask the leader for an index that holds all that was acknowledged before: the index of the answer. Its value is nil.
+
+    A follower that has applied it may answer a linearizable query. Source: §6.4.
+    """
 
 
 class OpenSessionRequest(_Request, tag="o", frozen=True, array_like=True, gc=False):
@@ -81,7 +120,17 @@ class DescribeRequest(_Request, tag="d", frozen=True, array_like=True, gc=False)
     """Which machines there are, with their commands and queries: `ClientGate.describe_machines`."""
 
 
-Request = InvokeRequest | Ask | OpenSessionRequest | KeepSessionRequest | CloseSessionRequest | StatusRequest | DescribeRequest
+Request = (
+    InvokeRequest
+    | Ask
+    | PollRequest
+    | ReadIndexRequest
+    | OpenSessionRequest
+    | KeepSessionRequest
+    | CloseSessionRequest
+    | StatusRequest
+    | DescribeRequest
+)
 
 
 class Requests(msgspec.Struct, frozen=True, array_like=True, tag="requests"):
