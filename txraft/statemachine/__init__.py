@@ -8,7 +8,7 @@ from txraft.errors import MachineUnavailable, NotApplied, Refused
 from txraft.statemachine.context import Context
 from txraft.statemachine.declared import StateMachine, command, query
 from txraft.statemachine.host import Host
-from txraft.statemachine.interfaces import IStateMachine, IStateMachinePlugin
+from txraft.statemachine.interfaces import IStateMachine, IStateMachinePlugin, ISupplier, IWatched
 from txraft.statemachine.operations import Declaration, Operation
 from txraft.statemachine.plugin import PluginListing, StateMachinePlugin, available_plugins
 from txraft.statemachine.values import INTEGER_BITS_MAX
@@ -20,6 +20,8 @@ __all__ = [
     "Host",
     "IStateMachine",
     "IStateMachinePlugin",
+    "ISupplier",
+    "IWatched",
     "MachineUnavailable",
     "Meta",
     "NotApplied",

@@ -13,8 +13,9 @@ from zope.interface import implementer
 
 from txraft.limits import NAME_LENGTH_MAX
 from txraft.statemachine.context import Context
-from txraft.statemachine.interfaces import IStateMachine
-from txraft.statemachine.operations import Declaration, Operation
+from txraft.statemachine.events import History
+from txraft.statemachine.interfaces import ISupplier, IWatched
+from txraft.statemachine.operations import WAIT_PARAMETER, Declaration, Operation
 
 __all__ = ["StateMachine", "command", "query"]
 
@@ -41,7 +42,7 @@ def _marked(method: Method, kind: str) -> Method:
     return method
 
 
-@implementer(IStateMachine)
+@implementer(IWatched, ISupplier)
 class StateMachine:
     """Inherit from it, and mark methods with `@command` and `@query`; define `snapshot` and `restore`.
 
@@ -87,8 +88,21 @@ class StateMachine:
     def expire(self, ctx: Context) -> None:
         """Do all that is due at `ctx.time`; called once log time has reached `deadline()`, before the command that showed it."""
 
+    def events(self) -> History | None:
+        """A history of the machine's own for those who watch it; None: the host keeps what commands emit."""
+        return None
 
-RESERVED = frozenset(name for name in vars(StateMachine) if not name.startswith("_"))
+    def waits_on(self, name: str, arguments: msgspec.Struct) -> str | bytes | None:
+        """The topic from whose supply a command with a parameter `wait_s` takes; None: it never waits. See `ISupplier`."""
+        return None
+
+    def supply(self, topic: bytes) -> int:
+        """How many commands that wait on `topic` would find something now."""
+        return 0
+
+
+RESERVED = frozenset({"watch", *(name for name in vars(StateMachine) if not name.startswith("_"))})
+"""Names that no command or query may have; `watch` is that of the routes where events are read."""
 
 
 def _declaration_of(cls: type[StateMachine]) -> Declaration:
@@ -100,6 +114,9 @@ def _declaration_of(cls: type[StateMachine]) -> Declaration:
         found[kind][name] = _operation_of(f"{cls.__qualname__}.{name}", name, inspect.getattr_static(cls, name), kind)
     if cls.deadline is not StateMachine.deadline and cls.expire is StateMachine.expire:
         raise TypeError(f"{cls.__qualname__}: deadline() without expire(ctx): nothing would happen at the deadline")
+    waiting = sorted(name for name, operation in found["command"].items() if WAIT_PARAMETER in operation.parameters)
+    if waiting and (cls.waits_on is StateMachine.waits_on or cls.supply is StateMachine.supply):
+        raise TypeError(f"{cls.__qualname__}.{waiting[0]}: a command with {WAIT_PARAMETER} needs waits_on() and supply() in its class")
     return Declaration(inspect.cleandoc(cls.__doc__ or ""), found["command"], found["query"])
 
 

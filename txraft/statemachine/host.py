@@ -16,37 +16,18 @@ import msgspec
 from txraft.errors import Halted, MachineUnavailable, NotApplied, Outcome
 from txraft.limits import Limits
 from txraft.statemachine.context import Context
+from txraft.statemachine.host_state import HostState, MachineState
 from txraft.statemachine.hosted import HALTING, Hosted
 from txraft.statemachine.log_commands import Clock, CloseSession, HostMachine, Invoke, KeepSession, LogCommand, OpenSession
-from txraft.statemachine.operations import Operation
+from txraft.statemachine.operations import WAIT_PARAMETER, Operation
 from txraft.statemachine.plugin import LoadedMachine, load_machine
 from txraft.statemachine.results import answer_of_problem, answer_of_value
-from txraft.statemachine.sessions import NEVER_MS, Sessions, SessionState
+from txraft.statemachine.sessions import NEVER_MS, Sessions
 from txraft.statemachine.values import decode_value, decode_value_as, encode_canonical, encode_value
 
 __all__ = ["Host"]
 
 Table = dict[tuple[str, str], tuple[Hosted, Operation]]
-
-
-class MachineState(msgspec.Struct, array_like=True):
-    """A machine in a snapshot; `state` is encoded, because what the machine gave may be its live state."""
-
-    name: str
-    plugin: str
-    version: int
-    errors: int
-    not_before_ms: int
-    state: bytes
-
-
-class HostState(msgspec.Struct, array_like=True):
-    """Everything that following the log up to `applied_index` has led to."""
-
-    log_time_ms: int
-    applied_index: int
-    sessions: list[SessionState]
-    machines: list[MachineState]
 
 
 class Host:
@@ -60,6 +41,8 @@ class Host:
         log_time_ms: of the newest entry; never goes back.
         applied_index: of the newest entry.
         on_machine_error: told of bugs in machines, to log them: machine, operation, traceback.
+        on_signal: told what something happened to, for those who wait: machine, topic. In the midst of an entry: only to be noted.
+        waiting_commands: names of commands that may wait; most others are told from them by their names alone.
 
     Raises:
         MachineUnavailable: a plug-in is missing or broken.
@@ -69,6 +52,8 @@ class Host:
         self.log_time_ms = 0
         self.applied_index = 0
         self.on_machine_error: Callable[[str, str, str], None] | None = None
+        self.on_signal: Callable[[str, bytes], None] | None = None
+        self.waiting_commands: frozenset[str] = frozenset()
         self._arguments_bytes_max = limits.command_bytes_max
         self._sessions = Sessions(sessions_max=limits.sessions_max, results_max=limits.session_results_max)
         self._loaded = {name: load_machine(plugin, machine=name) for name, plugin in sorted(configured.items())}
@@ -222,6 +207,27 @@ class Host:
         hosted, operation = found
         return hosted.ask(operation, arguments, self.applied_index, term)
 
+    # For those who wait.
+
+    def hosted(self, machine: str) -> Hosted:
+        """A machine, to read its events. Raises `NotApplied`: `unknown_machine` or `not_ready`."""
+        found = self._hosted.get(machine)
+        if found is None:
+            raise self._absent(machine, "")
+        return found
+
+    def wait_of(self, machine: str, command: str, arguments: msgspec.Raw) -> tuple[bytes, float] | None:
+        """For a command with arguments of `prepare`: the topic it waits on and for how many seconds; None if it does not wait."""
+        found = self._commands.get((machine, command))
+        if found is None:
+            return None
+        hosted, operation = found
+        return hosted.wait_of(operation, arguments)
+
+    def is_answered(self, session: int, serial: int) -> bool:
+        """Whether a command of a session needs no wait: it has an answer, or its session is gone."""
+        return self._sessions.is_answered(session, serial)
+
     # Which machines there are.
 
     def unhosted(self) -> list[tuple[str, str, int]]:
@@ -250,7 +256,7 @@ class Host:
                 key=f"machines.{name}",
                 remedy=f"Install the distribution with version {version}",
             )
-        return Hosted(name, loaded, loaded.make(), self._report)
+        return Hosted(name, loaded, loaded.make(), self._report, on_signal=self._signal)
 
     def _put(self, hosted: Hosted) -> None:
         self._hosted = dict(sorted({**self._hosted, hosted.name: hosted}.items()))
@@ -258,8 +264,13 @@ class Host:
         declaration = hosted.loaded.declaration
         self._commands.update({(hosted.name, name): (hosted, operation) for name, operation in declaration.commands.items()})
         self._queries.update({(hosted.name, name): (hosted, operation) for name, operation in declaration.queries.items()})
+        self.waiting_commands |= {name for name, operation in declaration.commands.items() if WAIT_PARAMETER in operation.parameters}
         hosted.note_deadline()
         self._set_wake()
+
+    def _signal(self, machine: str, topic: bytes) -> None:
+        if self.on_signal is not None:
+            self.on_signal(machine, topic)
 
     def _report(self, machine: str, operation: str, failure_text: str) -> None:
         if self.on_machine_error is not None:
@@ -277,7 +288,9 @@ class Host:
 
     def _state(self, encode: Callable[[Any], bytes]) -> HostState:
         machines = [
-            MachineState(name, one.loaded.plugin, one.loaded.version, one.errors, one.not_before_ms, one.capture(encode))
+            MachineState(
+                name, one.loaded.plugin, one.loaded.version, one.errors, one.not_before_ms, one.capture(encode), one.kept.capture()
+            )
             for name, one in self._hosted.items()
         ]
         return HostState(self.log_time_ms, self.applied_index, self._sessions.snapshot(), machines)
@@ -294,6 +307,7 @@ class Host:
         for one, hosted in machines:
             hosted.machine.restore(decode_value(one.state))
             hosted.not_before_ms = one.not_before_ms
+            hosted.kept.restore(one.events)
         self.log_time_ms, self.applied_index = restored.log_time_ms, restored.applied_index
         self._sessions.restore(restored.sessions)
         self._hosted, self._commands, self._queries = {}, {}, {}

@@ -11,10 +11,12 @@ import msgspec
 from attrs import define, field
 
 from txraft.errors import NotApplied, Outcome, Refused, Unknown
+from txraft.limits import WAIT_MS_MAX
 from txraft.statemachine.context import Context
 from txraft.statemachine.declared import StateMachine
-from txraft.statemachine.interfaces import IStateMachine
-from txraft.statemachine.operations import Operation
+from txraft.statemachine.events import EventHistory, History, Page, encode_event, topic_bytes
+from txraft.statemachine.interfaces import IStateMachine, ISupplier, IWatched
+from txraft.statemachine.operations import WAIT_PARAMETER, Operation
 from txraft.statemachine.plugin import LoadedMachine
 from txraft.statemachine.results import answer_of_problem, answer_of_value
 from txraft.statemachine.sessions import NEVER_MS
@@ -51,6 +53,8 @@ class Hosted:
         not_before_ms: it does not run by itself before this log time; part of the snapshot.
         deadline_ms: the log time at which it next wants to run.
         last_error: one line.
+        kept: the events it emitted, if it has no history of its own; part of the snapshot.
+        on_signal: told of topics that something happened to: machine, topic.
         has_deadlines: it ever wants to run by itself; asking costs time after each command.
     """
 
@@ -62,19 +66,53 @@ class Hosted:
     not_before_ms: int = 0
     deadline_ms: int = NEVER_MS
     last_error: str = ""
+    kept: EventHistory = field(factory=EventHistory)
+    on_signal: Callable[[str, bytes], None] | None = None
     has_deadlines: bool = field(init=False)
+    _own_events: Callable[[], History | None] = field(init=False)
+    _told: list[tuple[bytes, bytes | None]] = field(factory=list)
 
     @has_deadlines.default
     def _look_for_deadline(self) -> bool:
         return getattr(type(self.machine), "deadline", None) is not StateMachine.deadline
 
+    @_own_events.default
+    def _look_for_events(self) -> Callable[[], History | None]:
+        return self.machine.events if IWatched.providedBy(self.machine) else lambda: None
+
+    @property
+    def history(self) -> History:
+        """The events of this machine. Raises what the machine raises."""
+        own = self._own_events()
+        return self.kept if own is None else own
+
     def run(self, ctx: Context, operation: Operation, arguments: msgspec.Struct) -> bytes:
         """Run a command; the encoded answer. What it raises is of `HALTING`."""
+        ctx.tell = self._tell
+        answer = self._run(ctx, operation, arguments)
+        if self._told:
+            self._publish(ctx.index)
+        return answer
+
+    def _tell(self, topic: str | bytes, fields: dict[str, Any] | None) -> None:
+        """The command that runs has told something; encoded at once, for it may be the live state."""
+        self._told.append((topic_bytes(topic), None if fields is None else encode_event(fields)))
+
+    def _publish(self, index: int) -> None:
+        told, self._told = self._told, []
+        for topic, fields in told:
+            if fields is not None:
+                self.kept.append(index, topic, fields)
+            if self.on_signal is not None:
+                self.on_signal(self.name, topic)
+
+    def _run(self, ctx: Context, operation: Operation, arguments: msgspec.Struct) -> bytes:
         refusal = None
         try:
             value = self.machine.apply_command(ctx, operation.name, arguments)
         except Refused as raised:
             refusal = raised
+            self._told.clear()  # nothing has happened
         except HALTING:
             raise
         except BUGS as error:
@@ -104,8 +142,53 @@ class Hosted:
             self._note(operation.name, error)
             return answer_of_problem(NotApplied("machine_error", self._sentence(operation.name, error)), index, term)
 
+    def read_events(self, topic: bytes, prefix: bool, first: int, skip: int) -> Page:
+        """A page of its events; at the place 0 there are none yet, only the place of the next one.
+
+        Raises:
+            NotApplied: `compacted`, with `oldest`; or `machine_error`.
+        """
+        try:
+            history = self.history
+            if first == 0:
+                return Page([], history.newest + 1)
+            if first < history.oldest:
+                oldest = history.oldest
+                raise NotApplied("compacted", f"the events of {self.name} before index {oldest} are no longer kept", oldest=oldest)
+            return history.read(topic, prefix, first, skip)
+        except NotApplied:
+            raise
+        except BUGS as error:
+            self._note("events", error)
+            raise NotApplied("machine_error", self._sentence("events", error)) from error
+
+    def wait_of(self, operation: Operation, arguments: msgspec.Raw) -> tuple[bytes, float] | None:
+        """The topic a command waits on and for how many seconds; None if it does not wait."""
+        try:
+            decoded = decode_value_as(arguments, operation.decoder)
+            wait_s = float(getattr(decoded, WAIT_PARAMETER, 0.0))
+            topic = self.machine.waits_on(operation.name, decoded) if wait_s > 0 and ISupplier.providedBy(self.machine) else None
+            return None if topic is None else (topic_bytes(topic), min(wait_s, WAIT_MS_MAX / 1000))
+        except BUGS as error:
+            self._note("waits_on", error)
+            return None
+
+    def supply(self, topic: bytes) -> int:
+        """How many commands that wait on `topic` would find something."""
+        try:
+            return int(self.machine.supply(topic)) if ISupplier.providedBy(self.machine) else 0
+        except BUGS as error:
+            self._note("supply", error)
+            return 0
+
     def expire(self, ctx: Context) -> None:
         """Log time has reached the deadline: let the machine run."""
+        ctx.tell = self._tell
+        self._expire(ctx)
+        if self._told:
+            self._publish(ctx.index)
+
+    def _expire(self, ctx: Context) -> None:
         for _ in range(EXPIRE_ROUNDS_MAX):
             try:
                 self.machine.expire(ctx)

@@ -9,9 +9,10 @@ import msgspec
 from zope.interface import Attribute, Interface
 
 from txraft.statemachine.context import Context
+from txraft.statemachine.events import History
 from txraft.statemachine.operations import Declaration
 
-__all__ = ["IStateMachine", "IStateMachinePlugin"]
+__all__ = ["IStateMachine", "IStateMachinePlugin", "ISupplier", "IWatched"]
 
 
 class IStateMachine(Interface):
@@ -56,6 +57,27 @@ class IStateMachine(Interface):
 
     def expire(ctx: Context) -> None:
         """Log time has reached `deadline()`: do all that is due at `ctx.time`. Called again while the deadline is still past."""
+
+
+class IWatched(IStateMachine):
+    """A machine with versions of its own, which watches read instead of the events that the host keeps."""
+
+    def events() -> History | None:
+        """The `History` that watches of this machine read. None: what its commands emit with `ctx.emit`, kept by the host."""
+
+
+class ISupplier(IStateMachine):
+    """A machine with commands that may wait: those that have a parameter `wait_s`, in seconds."""
+
+    def waits_on(name: str, arguments: msgspec.Struct) -> str | bytes | None:
+        """The topic from whose supply such a command takes; None: it never waits.
+
+        While there is nothing for it, the leader lets it wait up to `wait_s` seconds before it proposes it, first come, first served. It
+        looks again when the machine has said `ctx.signal(topic)`. Asked on the leader only, outside the log; it changes nothing.
+        """
+
+    def supply(topic: bytes) -> int:
+        """How many of the commands that wait on `topic` would find something now. It must be cheap."""
 
 
 class IStateMachinePlugin(Interface):

@@ -20,7 +20,10 @@ from txraft.statemachine.arguments import (
 from txraft.statemachine.parameter_types import admit, text_of
 from txraft.statemachine.values import decode_value_as, encode_value, typed_decoder
 
-__all__ = ["Declaration", "Operation"]
+__all__ = ["WAIT_PARAMETER", "Declaration", "Operation"]
+
+WAIT_PARAMETER = "wait_s"
+"""A command's parameter of this name, in seconds, says how long its caller will wait: see `ISupplier`."""
 
 
 @frozen(eq=False)

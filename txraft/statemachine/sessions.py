@@ -126,6 +126,11 @@ class Sessions:
             )
         return session
 
+    def is_answered(self, session_id: int, serial: int) -> bool:
+        """Whether `admit` would give an answer instead of a session."""
+        session = self._open.get(session_id)
+        return session is None or serial in session.results or serial < session.first_outstanding
+
     def keep(self, session_id: int, now_ms: int) -> None:
         """The session is still used. Raises `Unknown` `session_expired`."""
         self._of(session_id, now_ms)

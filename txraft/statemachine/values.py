@@ -120,4 +120,5 @@ def decode_value_as(encoded: bytes | msgspec.Raw, decoder: msgspec.msgpack.Decod
         return decoder.decode(encoded)
     except msgspec.ValidationError:
         # A large integer is an extension to the typed decoder, hence an error; without one this raises the same sentence again.
-        return msgspec.convert(decode_value(encoded), decoder.type, builtin_types=_KEPT_AS_THEY_ARE)
+        converted: T = msgspec.convert(decode_value(encoded), decoder.type, builtin_types=_KEPT_AS_THEY_ARE)
+        return converted
