@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txraft.core.ids import ServerId
 from txraft.limits import Limits, Timing
 from txraft.node.ports import Caller, Identity, PeerMessage
+from txraft.statemachine import Declaration
 from txraft.statemachine.results import Answer
 from txraft.wire.frames import FrameSplitter, frame_header
 from txraft.wire.requests import Request, Requests
@@ -64,7 +65,10 @@ class RecordedClientGate:
     def call(self, request: Request, *, session: int = 0, first_outstanding: int = 0, timeout_s: float | None = None) -> Deferred[Answer]:
         raise NotImplementedError
 
-    def arguments_of_json(self, machine: str, operation: str, body: bytes) -> bytes:
+    def arguments_of_json(self, machine: str, operation: str, body: bytes, *, text: bool = False) -> bytes:
+        raise NotImplementedError
+
+    def declarations(self) -> dict[str, Declaration]:
         raise NotImplementedError
 
     def describe_machines(self) -> dict[str, Any]:

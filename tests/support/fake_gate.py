@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import structs
 from twisted.internet.defer import Deferred, succeed
 
 from txraft.errors import NotApplied, Outcome
 from txraft.limits import Limits
 from txraft.node.ports import Caller
+from txraft.statemachine import Declaration
 from txraft.statemachine.host import Host
 from txraft.statemachine.log_commands import CloseSession, HostMachine, Invoke, KeepSession, LogCommand, OpenSession
-from txraft.statemachine.results import Answer, answer_of_problem, answer_of_value, decode_answer
+from txraft.statemachine.results import OK, Answer, answer_of_problem, answer_of_value, decode_answer
 from txraft.wire.requests import (
     Ask,
     CloseSessionRequest,
@@ -20,6 +22,8 @@ from txraft.wire.requests import (
     InvokeRequest,
     KeepSessionRequest,
     OpenSessionRequest,
+    PollRequest,
+    ReadIndexRequest,
     Request,
     Requests,
     StatusRequest,
@@ -36,6 +40,7 @@ class FakeGate:
         timeouts_s: the `timeout_s` of each.
         held: set to a list, the answers are not given but wait in it: fire its Deferreds with `answer_to(request)` or anything else.
         problem: set, it is every answer.
+        polls: polls that wait for events, in order: each is answered once there is one, and forgotten when its Deferred is cancelled.
         time_ms: wall clock of the leader.
     """
 
@@ -46,6 +51,7 @@ class FakeGate:
         self.descriptions = 0
         self.held: list[Deferred[Answer]] | None = None
         self.problem: Outcome | None = None
+        self.polls: dict[Deferred[Answer], PollRequest] = {}
         self.readiness = (True, "")
         self.soundness = (True, "")
         self.time_ms = 1_700_000_000_000
@@ -63,7 +69,31 @@ class FakeGate:
         if self.held is not None:
             self.held.append(Deferred())
             return self.held[-1]
+        if isinstance(request, PollRequest) and request.wait_ms and self.problem is None:
+            return self._wait(request)
         return succeed(decode_answer(self.answer_to(request, session, first_outstanding)))
+
+    def end_waits(self) -> None:
+        """The time of all polls is over: they are answered with what there is."""
+        waiting, self.polls = self.polls, {}
+        for deferred, request in waiting.items():
+            deferred.callback(decode_answer(self.answer_to(request)))
+
+    def _wait(self, request: PollRequest) -> Deferred[Answer]:
+        answer = decode_answer(self.answer_to(request))
+        if answer.outcome != OK or answer.value()["events"]:
+            return succeed(answer)
+        place = answer.value()
+        deferred: Deferred[Answer] = Deferred(self.polls.__delitem__)
+        self.polls[deferred] = structs.replace(request, first=place["next"], skip=place["skip"])
+        return deferred
+
+    def _wake(self) -> None:
+        for deferred, request in list(self.polls.items()):
+            answer = decode_answer(self.answer_to(request))
+            if deferred in self.polls and (answer.outcome != OK or answer.value()["events"]):
+                del self.polls[deferred]
+                deferred.callback(answer)
 
     def answer_to(self, request: Request, session: int = 0, first_outstanding: int = 0) -> bytes:
         """The encoded answer that a leader would give."""
@@ -79,6 +109,12 @@ class FakeGate:
                 case Ask():
                     arguments = self.host.prepare_query(request.machine, request.query, bytes(request.arguments))
                     return self.host.query(request.machine, request.query, bytes(arguments), TERM)
+                case PollRequest():
+                    page = self.host.hosted(request.machine).read_events(request.topic, request.prefix, request.first, request.skip)
+                    place = {"events": page.events, "next": page.next, "skip": page.skip}
+                    return answer_of_value(place, self.host.applied_index, TERM)
+                case ReadIndexRequest():
+                    return answer_of_value(None, self.host.applied_index, TERM)
                 case OpenSessionRequest():
                     return self._apply(OpenSession(self.time_ms, request.timeout_ms or 3_600_000))
                 case KeepSessionRequest():
@@ -92,8 +128,11 @@ class FakeGate:
         except NotApplied as problem:
             return answer_of_problem(problem)
 
-    def arguments_of_json(self, machine: str, operation: str, body: bytes) -> bytes:
-        return self.host.arguments_of_json(machine, operation, body)
+    def arguments_of_json(self, machine: str, operation: str, body: bytes, *, text: bool = False) -> bytes:
+        return self.host.arguments_of_json(machine, operation, body, text=text)
+
+    def declarations(self) -> dict[str, Declaration]:
+        return self.host.declarations()
 
     def describe_machines(self) -> dict[str, Any]:
         self.descriptions += 1
@@ -109,4 +148,6 @@ class FakeGate:
         return self.soundness
 
     def _apply(self, command: LogCommand) -> bytes:
-        return self.host.apply(self.host.applied_index + 1, TERM, command)
+        answer = self.host.apply(self.host.applied_index + 1, TERM, command)
+        self._wake()
+        return answer

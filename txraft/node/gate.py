@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from txraft.node.proposals import Proposals
 from txraft.node.queries import Queries
 from txraft.node.status import Vitals
 from txraft.node.view import Stage, View
-from txraft.statemachine import Host
+from txraft.statemachine import Declaration, Host
 from txraft.statemachine.log_commands import CloseSession, Invoke, KeepSession, LogCommand, OpenSession
 from txraft.statemachine.results import Answer, answer_of_problem, answer_of_value
 from txraft.wire.codec import decode_requests, encode_requests
@@ -123,13 +123,17 @@ class Gate:
             self._take(caller, 0, request, session, first_outstanding)
         return caller.deferred
 
-    def arguments_of_json(self, machine: str, operation: str, body: bytes) -> bytes:
+    def arguments_of_json(self, machine: str, operation: str, body: bytes, *, text: bool = False) -> bytes:
         """See `ClientGate`."""
-        return self._host.arguments_of_json(machine, operation, body)
+        return self._host.arguments_of_json(machine, operation, body, text=text)
 
     def describe_machines(self) -> dict[str, Any]:
         """See `ClientGate`."""
         return self._host.describe()
+
+    def declarations(self) -> Mapping[str, Declaration]:
+        """See `ClientGate`."""
+        return self._host.declarations()
 
     def forwarded(self, sender: ServerId, forward: Forward) -> None:
         """Another server took this for the leader and passed a request on. It is not passed on again: whoever is wrong learns it."""

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 
 from txraft.core.ids import ServerId
 from txraft.core.messages import Message
+from txraft.statemachine import Declaration
 from txraft.statemachine.results import Answer
 from txraft.wire.requests import Forward, ForwardReply, Request, Requests
 
@@ -98,8 +99,9 @@ class ClientGate(Protocol):
         Arguments as JSON come in through `arguments_of_json` first.
         """
 
-    def arguments_of_json(self, machine: str, operation: str, body: bytes) -> bytes:
-        """Turn a JSON object into the arguments of a command or query, checked against its declaration.
+    def arguments_of_json(self, machine: str, operation: str, body: bytes, *, text: bool = False) -> bytes:
+        """Turn a JSON object into the arguments of a command or query, checked against its declaration. `text`: bytes in it are UTF-8,
+        or `{"base64": …}`; else base64.
 
         Raises:
             NotApplied: `unknown_machine`, `unknown_command` or `invalid_arguments`, with the sentence for the caller.
@@ -107,6 +109,9 @@ class ClientGate(Protocol):
 
     def describe_machines(self) -> dict[str, Any]:
         """Machines by name with their commands and queries: see `Host.describe`."""
+
+    def declarations(self) -> Mapping[str, Declaration]:
+        """What can be asked of each machine, with all types: not to be changed."""
 
     def status(self, *, digest: bool = False) -> dict[str, Any]:
         """What `GET /v1/status` shows; plain data."""

@@ -19,7 +19,7 @@ from txraft.statemachine.context import Context
 from txraft.statemachine.host_state import HostState, MachineState
 from txraft.statemachine.hosted import HALTING, Hosted
 from txraft.statemachine.log_commands import Clock, CloseSession, HostMachine, Invoke, KeepSession, LogCommand, OpenSession
-from txraft.statemachine.operations import WAIT_PARAMETER, Operation
+from txraft.statemachine.operations import WAIT_PARAMETER, Declaration, Operation
 from txraft.statemachine.plugin import LoadedMachine, load_machine
 from txraft.statemachine.results import answer_of_problem, answer_of_value
 from txraft.statemachine.sessions import NEVER_MS, Sessions
@@ -84,14 +84,14 @@ class Host:
             raise self._absent(machine, query)
         return found[1].prepare(arguments, self._arguments_bytes_max)
 
-    def arguments_of_json(self, machine: str, operation: str, body: bytes) -> bytes:
-        """A JSON object as arguments of a command or query; raises `NotApplied` like `prepare`."""
+    def arguments_of_json(self, machine: str, operation: str, body: bytes, *, text: bool = False) -> bytes:
+        """A JSON object as arguments of a command or query, see `Operation.from_json`; raises `NotApplied` like `prepare`."""
         loaded = self._loaded.get(machine)
         declaration = None if loaded is None else loaded.declaration
         found = declaration and (declaration.commands.get(operation) or declaration.queries.get(operation))
         if not found:
             raise self._absent(machine, operation)
-        return found.from_json(body)
+        return found.from_json(body, text=text)
 
     def _absent(self, machine: str, operation: str) -> NotApplied:
         loaded = self._loaded.get(machine)
@@ -323,6 +323,10 @@ class Host:
         return {
             name: {"plugin": one.plugin, "version": one.version, **one.declaration.describe()} for name, one in sorted(self._loaded.items())
         }
+
+    def declarations(self) -> dict[str, Declaration]:
+        """What can be asked of each of them, by the name of the machine."""
+        return {name: one.declaration for name, one in sorted(self._loaded.items())}
 
     def status(self) -> dict[str, Any]:
         """The hosted machines and what ails them, as plain data."""

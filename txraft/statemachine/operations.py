@@ -18,6 +18,7 @@ from txraft.statemachine.arguments import (
     sentence_of,
 )
 from txraft.statemachine.parameter_types import admit, text_of
+from txraft.statemachine.text_bytes import bytes_of_text, takes_bytes
 from txraft.statemachine.values import decode_value_as, encode_value, typed_decoder
 
 __all__ = ["WAIT_PARAMETER", "Declaration", "Operation"]
@@ -46,6 +47,7 @@ class Operation:
     _required: int = field(init=False)
     _needs_check: bool = field(init=False)
     _of_json: msgspec.json.Decoder[msgspec.Struct] = field(init=False)
+    _shape: msgspec.inspect.Type | None = field(init=False)
 
     @decoder.default
     def _make_decoder(self) -> msgspec.msgpack.Decoder[msgspec.Struct]:
@@ -54,6 +56,12 @@ class Operation:
     @_of_json.default
     def _make_json_decoder(self) -> msgspec.json.Decoder[msgspec.Struct]:
         return msgspec.json.Decoder(self.arguments)
+
+    @_shape.default
+    def _shape_with_bytes(self) -> msgspec.inspect.Type | None:
+        """The type of the arguments if there are bytes in it."""
+        shape = msgspec.inspect.type_info(self.arguments)
+        return shape if takes_bytes(shape) else None
 
     @parameters.default
     def _list_parameters(self) -> tuple[str, ...]:
@@ -104,10 +112,22 @@ class Operation:
             raise self._invalid(sentence_of(error, encoded)) from None
         return msgspec.Raw(encoded)
 
-    def from_json(self, body: bytes) -> bytes:
-        """A JSON object as arguments for `prepare`; no body is an empty object. Raises `NotApplied` `invalid_arguments`."""
+    def from_json(self, body: bytes, *, text: bool = False) -> bytes:
+        """A JSON object as arguments for `prepare`; no body is an empty object.
+
+        Args:
+            body: bytes in it are base64.
+            text: bytes in it are text, as `text_bytes` has it.
+
+        Raises:
+            NotApplied: `invalid_arguments`.
+        """
         try:
-            arguments = self._of_json.decode(body or b"{}")
+            if text and self._shape is not None:
+                plain = bytes_of_text(msgspec.json.decode(body or b"{}"), self._shape)
+                arguments = msgspec.convert(plain, self.arguments, builtin_types=(bytes,), str_keys=True)
+            else:
+                arguments = self._of_json.decode(body or b"{}")
             refuse_repeated_keys(body or b"{}")
             return encode_value(arguments)
         except MemoryError:

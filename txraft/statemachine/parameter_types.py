@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["admit", "text_of"]
+__all__ = ["admit", "parts", "text_of"]
 
 _REFUSED = {
     msgspec.inspect.CustomType: "msgspec cannot check it: use plain types or a msgspec.Struct",
@@ -35,7 +35,7 @@ def admit(kind: Any) -> bool:
         TypeError: the type cannot be checked, or differs from server to server; the sentence says which part of it.
     """
     needs_check = False
-    for part in _parts(msgspec.inspect.type_info(kind)):
+    for part in parts(msgspec.inspect.type_info(kind)):
         if type(part) in _REFUSED:
             name = text_of(getattr(part, "cls", None) or kind)
             raise TypeError(f"its type {name} is not possible: {_REFUSED[type(part)]}")
@@ -43,7 +43,7 @@ def admit(kind: Any) -> bool:
     return needs_check
 
 
-def _parts(whole: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
+def parts(whole: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
     """The type and all types within it, once each (a Struct may refer to itself)."""
     waiting, seen = [whole], set()
     while waiting:
@@ -52,7 +52,7 @@ def _parts(whole: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
             continue
         seen.add(id(part))
         yield part
-        waiting += [getattr(part, name) for name in ("item_type", "key_type", "value_type") if hasattr(part, name)]
+        waiting += [getattr(part, name) for name in ("type", "item_type", "key_type", "value_type") if hasattr(part, name)]
         waiting += [*getattr(part, "item_types", ()), *getattr(part, "types", ())]
         waiting += [field.type for field in getattr(part, "fields", ())]
 
