@@ -20,12 +20,15 @@ SUBCOMMANDS = {
     "demo": "three nodes on this computer; the leader is killed; nothing is lost",
     "bench": "how much a cluster can take",
     "node": "one node in the foreground: twistd -n txraft",
+    "new-machine": "write a state machine of your own, with plug-in and tests",
+    "dev": "three nodes in one process, which reload your machine when you change it",
+    "proxy": "write typed Python classes for a machine",
 }
-"""Each is the module of that name in this package."""
+"""Each is the module of that name in this package, with _ for -."""
 
 EPILOG = f"""\
 commands:
-{"".join(f"  {name:<10} {summary}{chr(10)}" for name, summary in SUBCOMMANDS.items())}\
+{"".join(f"  {name:<12} {summary}{chr(10)}" for name, summary in SUBCOMMANDS.items())}\
   MACHINE OPERATION [ARGUMENT ...] [--name VALUE ...]
              calls a command or query of a state machine, e.g.
                txraft counter add visits 2
@@ -68,7 +71,7 @@ def _run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _subcommand(command: str, settings: Settings, rest: list[str]) -> int:
     if command in SUBCOMMANDS:
-        status: int = importlib.import_module(f"txraft.cli.{command}").run(settings, rest)
+        status: int = importlib.import_module(f"txraft.cli.{command.replace('-', '_')}").run(settings, rest)
         return status
     from txraft.cli import machines
 
