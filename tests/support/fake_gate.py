@@ -75,7 +75,8 @@ class FakeGate:
 
     def end_waits(self) -> None:
         """The time of all polls is over: they are answered with what there is."""
-        waiting, self.polls = self.polls, {}
+        waiting = dict(self.polls)
+        self.polls.clear()
         for deferred, request in waiting.items():
             deferred.callback(decode_answer(self.answer_to(request)))
 
