@@ -53,6 +53,7 @@ class RecordedClientGate:
     def __init__(self) -> None:
         self.identity = Identity(CLUSTER, ServerId("n1"), 1, "n1:2379")
         self.submitted: list[tuple[Caller, Requests]] = []
+        self.forgotten: list[Caller] = []
 
     def submit(self, caller: Caller, frame: Requests) -> None:
         self.submitted.append((caller, frame))
@@ -61,6 +62,9 @@ class RecordedClientGate:
     def asked(self) -> list[int]:
         """The ids of all requests, in order."""
         return [request.id for _, frame in self.submitted for request in frame.requests]
+
+    def forget(self, caller: Caller) -> None:
+        self.forgotten.append(caller)
 
     def call(self, request: Request, *, session: int = 0, first_outstanding: int = 0, timeout_s: float | None = None) -> Deferred[Answer]:
         raise NotImplementedError

@@ -63,6 +63,9 @@ class FakeGate:
             caller.answer(request.id, self.answer_to(request, frame.session, frame.first_outstanding))
         caller.flush()
 
+    def forget(self, caller: Caller) -> None:
+        raise AssertionError("only connections of native clients are forgotten")
+
     def call(self, request: Request, *, session: int = 0, first_outstanding: int = 0, timeout_s: float | None = None) -> Deferred[Answer]:
         self.requests.append(request)
         self.timeouts_s.append(timeout_s)

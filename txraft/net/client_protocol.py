@@ -196,6 +196,7 @@ class ClientProtocol(GreetedConnection):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
+        self._gate.forget(self)
         self._outbox = None
         self._unanswered.clear()
         self._answers.clear()

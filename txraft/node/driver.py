@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from random import Random
 from typing import Any
 
@@ -24,17 +25,19 @@ from txraft.core import effects as fx
 from txraft.core.consensus import ConsensusModule
 from txraft.core.entry import Entry
 from txraft.core.ids import Index, ServerId
-from txraft.core.messages import Message
+from txraft.core.messages import AppendEntries, Message
 from txraft.core.roles import Leader
 from txraft.node.applier import Applier
 from txraft.node.durability import Durability
 from txraft.node.forwarding import Forwarding
+from txraft.node.freshness import Freshness
 from txraft.node.leadership import Leadership
 from txraft.node.ports import PeerNetwork
 from txraft.node.proposals import Proposals
 from txraft.node.queries import Queries
 from txraft.node.timers import Timers
 from txraft.node.view import View
+from txraft.node.waits import Waits
 from txraft.node.worker import Worker
 from txraft.statemachine import Host
 from txraft.storage import Storage
@@ -69,13 +72,16 @@ class Driver:
         queries: Queries,
         leadership: Leadership,
         forwarding: Forwarding,
+        waits: Waits,
         random: Random,
         guard: Guard,
         on_failure: Callable[[Failure], None],
     ) -> None:
         self._config, self._clock, self.core, self._storage, self._disk = config, clock, core, storage, disk
         self._network, self._view, self._proposals, self._queries = network, view, proposals, queries
-        self._leadership, self._forwarding, self._guard, self._on_failure = leadership, forwarding, guard, on_failure
+        self._leadership, self._forwarding, self._waits = leadership, forwarding, waits
+        self._guard, self._on_failure = guard, on_failure
+        self._freshness = Freshness()
         self.timers = Timers(clock, config.timing, random, guard(self._election_timeout), guard(self._heartbeat_timeout))
         self.durability = Durability(clock, disk, storage.write, guard(self._durable), on_failure)
         self.applier = Applier(
@@ -139,6 +145,12 @@ class Driver:
     def receive(self, sender: ServerId, message: Message) -> None:
         """A message of the algorithm from an authenticated peer."""
         self._step(self.core.receive(self._now, sender, message))
+        if isinstance(message, AppendEntries) and (self._view.leader, self._view.term) == (sender, message.term):
+            self._note_commit_index(message)
+
+    def _note_commit_index(self, message: AppendEntries) -> None:
+        if self.core.server.log.term_at(message.leader_commit) == message.term:
+            self._freshness.heard(self._now, message.leader_commit)
 
     def peer_unreachable(self, peer: ServerId) -> None:
         """What was last sent to `peer` may be lost."""
@@ -147,6 +159,19 @@ class Driver:
     def step_down(self, why: str) -> None:
         """Lead no more."""
         self._step(self.core.step_down(why))
+
+    def staleness_s(self) -> float:
+        """Seconds since the state that is applied here held all that was acknowledged, at most; infinite if that is not known.
+
+        But for what a leader acknowledged that was replaced meanwhile without our knowing it: that takes an election timeout at least.
+        """
+        server, now = self.core.server, self._now
+        if not isinstance(server.role, Leader):
+            return self._freshness.age_s(now, self.applier.applied)
+        if not self._view.serving:
+            return inf
+        heard_ms = {peer: int(1000 * progress.last_heard) for peer, progress in server.role.progress.items()}
+        return now - server.configuration.majority_reached({**heard_ms, server.id: int(1000 * now)}) / 1000
 
     def _election_timeout(self) -> None:
         if self._disk_hangs():
@@ -201,6 +226,7 @@ class Driver:
         self._step(self.core.applied(through))
         self._leadership.applied(through)
         self._queries.applied(through)
+        self._waits.applied()
         self._proposals.batch_applied(through)
 
     def _reads_ready(self, effect: fx.ReadsReady) -> None:
@@ -228,8 +254,10 @@ class Driver:
             "{node} is {role} in term {term}, leader {leader}: {why}",
             node=name, role=effect.role, term=effect.term, leader=effect.leader or "unknown", why=effect.why,
         )  # fmt: skip
+        self._freshness.reset()
         if led:
             self._leadership.ended()
             self._proposals.lost(f"{name} leads no more: {effect.why}")
+            self._waits.commands.lost(f"{name} leads no more: {effect.why}")
         elif followed is not None and followed != effect.leader:
             self._forwarding.lost(followed, f"{followed} leads no more")

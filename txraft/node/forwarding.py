@@ -6,31 +6,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import field, frozen
 from msgspec import Raw
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from txraft.core.ids import ServerId
 from txraft.errors import NotApplied, Outcome, Unknown
-from txraft.node.ports import PeerNetwork
+from txraft.node.ports import Caller, PeerNetwork
 from txraft.statemachine.results import Answer, answer_of_problem, decode_answer
-from txraft.wire.requests import Ask, Forward, ForwardReply, Request
+from txraft.wire.requests import Ask, Forward, ForwardReply, PollRequest, ReadIndexRequest, Request, Withdraw
 
 __all__ = ["DeferredCaller", "ForwardedCaller", "Forwarding", "overdue"]
 
 
+WITHOUT_EFFECT = (Ask, PollRequest, ReadIndexRequest)
+"""They may be asked again whatever became of them."""
+
+
 def overdue(request: Request, waited_s: float) -> Outcome:
     """What to say when a request was not answered in time: a query has no effect, anything else may have had one."""
-    if isinstance(request, Ask):
+    if isinstance(request, WITHOUT_EFFECT):
         return NotApplied("timeout", f"no answer within {waited_s:g} s")
     return Unknown("timeout", f"no answer within {waited_s:g} s; the command may or may not be applied")
 
 
 class DeferredCaller:
-    """A `Caller` for one request, whose answer fires a Deferred."""
+    """A `Caller` for one request, whose answer fires a Deferred. `gone` is told when that is cancelled."""
 
-    def __init__(self, clock: IReactorTime, request: Request, timeout_s: float) -> None:
+    def __init__(self, clock: IReactorTime, request: Request, timeout_s: float, gone: Callable[[Caller], None]) -> None:
+        self._gone = gone
         self.deferred: Deferred[Answer] = Deferred(self._cancelled)
         self._timeout: IDelayedCall | None = clock.callLater(timeout_s, self._overdue, request, timeout_s)
 
@@ -47,7 +52,8 @@ class DeferredCaller:
         self.deferred.callback(decode_answer(answer_of_problem(overdue(request, timeout_s))))
 
     def _cancelled(self, _: Deferred[Answer]) -> None:
-        self._cancel()
+        if self._cancel():
+            self._gone(self)
 
     def _cancel(self) -> bool:
         waiting, self._timeout = self._timeout, None
@@ -56,15 +62,15 @@ class DeferredCaller:
         return waiting is not None
 
 
-@frozen(eq=False)
+@frozen
 class ForwardedCaller:
-    """A `Caller` for a request that another server passed on to this one."""
+    """A `Caller` for a request that another server passed on to this one. Those of the same request are equal."""
 
-    network: PeerNetwork
-    own_id: ServerId
     sender: ServerId
     id: int
-    term: Callable[[], int]
+    network: PeerNetwork = field(eq=False)
+    own_id: ServerId = field(eq=False)
+    term: Callable[[], int] = field(eq=False)
 
     def answer(self, request_id: int, answer: bytes) -> None:
         """See `Caller`."""
@@ -99,6 +105,13 @@ class Forwarding:
         self._waiting.pop(number, None)
         return result
 
+    def withdraw(self, caller: Caller, term: int) -> None:
+        """Whoever asked has gone: what waits at the leader need not wait any more."""
+        for number, (leader, waiting, _) in self._waiting.items():
+            if waiting is caller:
+                self._network.send(leader, Withdraw(term, self._own_id, number))
+                break
+
     def replied(self, sender: ServerId, reply: ForwardReply) -> None:
         """The leader answered. Late or invented answers are dropped."""
         waiting = self._waiting.get(reply.id)
@@ -110,6 +123,6 @@ class Forwarding:
         for leader, caller, request in list(self._waiting.values()):
             if peer is None or leader == peer:
                 problem: Outcome = NotApplied("leadership_lost", f"{why}; ask again")
-                if not isinstance(request, Ask):
+                if not isinstance(request, WITHOUT_EFFECT):
                     problem = Unknown("leadership_lost", f"{why}; the command may or may not be applied")
                 caller.answer(0, answer_of_problem(problem))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
+from math import inf
 from typing import Any
 
-from msgspec import Raw
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -16,12 +17,14 @@ from txraft.limits import Limits, Timing
 from txraft.node.forwarding import DeferredCaller, ForwardedCaller, Forwarding
 from txraft.node.ports import Caller, Identity, PeerNetwork
 from txraft.node.proposals import Proposals
-from txraft.node.queries import Queries
+from txraft.node.queries import Confirmable, Queries
 from txraft.node.status import Vitals
 from txraft.node.view import Stage, View
+from txraft.node.waiting_commands import Command
+from txraft.node.waits import Waits
 from txraft.statemachine import Declaration, Host
 from txraft.statemachine.log_commands import CloseSession, Invoke, KeepSession, LogCommand, OpenSession
-from txraft.statemachine.results import Answer, answer_of_problem, answer_of_value
+from txraft.statemachine.results import OK, Answer, answer_of_problem, answer_of_value
 from txraft.wire.codec import decode_requests, encode_requests
 from txraft.wire.requests import (
     Ask,
@@ -31,6 +34,8 @@ from txraft.wire.requests import (
     InvokeRequest,
     KeepSessionRequest,
     OpenSessionRequest,
+    PollRequest,
+    ReadIndexRequest,
     Request,
     Requests,
     StatusRequest,
@@ -49,6 +54,7 @@ class Gate:
     Args:
         now_ms: what to stamp into commands: see `LogClock`.
         vitals: status, readiness and soundness of this node.
+        staleness_s: how old the state may be that is applied here.
     """
 
     def __init__(
@@ -62,13 +68,15 @@ class Gate:
         network: PeerNetwork,
         proposals: Proposals,
         queries: Queries,
+        waits: Waits,
         now_ms: Callable[[], int],
         vitals: Vitals,
+        staleness_s: Callable[[], float],
     ) -> None:
         self._own_id, self._clock, self._limits, self._timing = own_id, clock, limits, timing
         self._view, self._host = view, host
         self._network, self._proposals, self._queries = network, proposals, queries
-        self._now_ms, self._vitals = now_ms, vitals
+        self._waits, self._now_ms, self._vitals, self._staleness_s = waits, now_ms, vitals, staleness_s
         self.status, self.ready, self.alive = vitals.status, vitals.ready, vitals.alive
         self.forwarding = Forwarding(network, own_id)
 
@@ -80,10 +88,11 @@ class Gate:
     def submit(self, caller: Caller, frame: Requests) -> None:
         """See `ClientGate`."""
         session, first_outstanding, host, take = frame.session, frame.first_outstanding, self._host, self._proposals.take
+        waiting_commands = host.waiting_commands
         time_ms, serving, room = self._now_ms(), self._view.serving, self._proposals.room
         answered = False
         for request in frame.requests:
-            if serving and type(request) is InvokeRequest:
+            if serving and type(request) is InvokeRequest and request.command not in waiting_commands:
                 if room <= 0:
                     caller.answer(request.id, _OVERLOADED)
                     answered = True
@@ -107,7 +116,9 @@ class Gate:
 
     def call(self, request: Request, *, session: int = 0, first_outstanding: int = 0, timeout_s: float | None = None) -> Deferred[Answer]:
         """See `ClientGate`."""
-        caller = DeferredCaller(self._clock, request, self._timing.request_s if timeout_s is None else timeout_s)
+        if timeout_s is None:
+            timeout_s = self._timing.request_s + self._wait_s(request)
+        caller = DeferredCaller(self._clock, request, timeout_s, self._gone)
         try:
             # What a program calls is held to what the wire would let through: it goes into the log, and to other servers.
             request = _as_from_the_wire(request, session, first_outstanding, self._limits.command_bytes_max)
@@ -116,12 +127,57 @@ class Gate:
             return caller.deferred
         leader = self._view.leader
         elsewhere = leader is not None and leader != self._own_id and self._view.stage is Stage.RUNNING
-        if elsewhere and not _is_local(request):
-            assert leader is not None
-            self.forwarding.forward(leader, self._view.term, caller, request, session, first_outstanding)
-        else:
+        if not elsewhere or _is_local(request):
             self._take(caller, 0, request, session, first_outstanding)
+        elif isinstance(request, Ask):
+            self._ask_once_confirmed(caller, request, timeout_s)
+        else:
+            self._forward(caller, request, session, first_outstanding)
         return caller.deferred
+
+    def _forward(self, caller: DeferredCaller, request: Request, session: int = 0, first_outstanding: int = 0) -> None:
+        assert self._view.leader is not None
+        self.forwarding.forward(self._view.leader, self._view.term, caller, request, session, first_outstanding)
+
+    def _ask_once_confirmed(self, caller: DeferredCaller, query: Ask, timeout_s: float) -> None:
+        """Answer a linearizable query here, from a state that the leader has said is new enough. Source: §6.4."""
+
+        def confirmed(answer: Answer) -> None:
+            try:
+                if answer.outcome != OK:
+                    raise answer.problem()
+                self._queries.take_after(answer.index, caller, 0, partial(self.run_query, prepared))
+                self._queries.applied(self._host.applied_index)
+            except Outcome as problem:
+                caller.answer(0, answer_of_problem(problem))
+
+        try:
+            prepared = self._prepared(query)
+        except NotApplied as problem:
+            caller.answer(0, answer_of_problem(problem))
+            return
+        asking = DeferredCaller(self._clock, query, timeout_s, self._gone)
+        self._forward(asking, ReadIndexRequest(0))
+        asking.deferred.addCallback(confirmed)
+
+    def _wait_s(self, request: Request) -> float:
+        """How long a request may wait of itself."""
+        if isinstance(request, PollRequest):
+            return request.wait_ms / 1000
+        if isinstance(request, InvokeRequest) and request.command in self._host.waiting_commands:
+            with suppress(NotApplied):  # it will be said when the request is taken
+                arguments = self._host.prepare(request.machine, request.command, request.arguments)
+                wait = self._host.wait_of(request.machine, request.command, arguments)
+                return wait[1] if wait is not None else 0.0
+        return 0.0
+
+    def forget(self, caller: Caller) -> None:
+        """See `ClientGate`."""
+        self._waits.forget(caller)
+
+    def _gone(self, caller: Caller) -> None:
+        self._waits.forget(caller)
+        self.forwarding.withdraw(caller, self._view.term)
 
     def arguments_of_json(self, machine: str, operation: str, body: bytes, *, text: bool = False) -> bytes:
         """See `ClientGate`."""
@@ -137,8 +193,14 @@ class Gate:
 
     def forwarded(self, sender: ServerId, forward: Forward) -> None:
         """Another server took this for the leader and passed a request on. It is not passed on again: whoever is wrong learns it."""
-        caller = ForwardedCaller(self._network, self._own_id, sender, forward.id, lambda: self._view.term)
-        self._take(caller, 0, forward.request, forward.session, forward.first_outstanding)
+        self._take(self._forwarded_by(sender, forward.id), 0, forward.request, forward.session, forward.first_outstanding)
+
+    def withdrawn(self, sender: ServerId, forward_id: int) -> None:
+        """Whoever asked what another server passed on to this one has gone."""
+        self._waits.forget(self._forwarded_by(sender, forward_id))
+
+    def _forwarded_by(self, sender: ServerId, forward_id: int) -> ForwardedCaller:
+        return ForwardedCaller(sender, forward_id, self._network, self._own_id, lambda: self._view.term)
 
     def _take(self, caller: Caller, request_id: int, request: Request, session: int, first_outstanding: int) -> bool:
         """Take one request; whether it was answered at once."""
@@ -150,6 +212,17 @@ class Gate:
                 self._queries.take_question(caller, request_id, partial(self._tell, request))
             elif isinstance(request, Ask):
                 self._take_query(caller, request_id, request)
+            elif isinstance(request, PollRequest):
+                self._require_running()
+                self._waits.polls.take(caller, request_id, request)
+            elif isinstance(request, ReadIndexRequest):
+                self._require_serving()
+                self._queries.take(caller, request_id, request)
+            elif isinstance(request, InvokeRequest) and request.command in self._host.waiting_commands:
+                self._require_serving()
+                arguments = self._host.prepare(request.machine, request.command, request.arguments)
+                prepared = InvokeRequest(request_id, request.serial, request.machine, request.command, arguments)
+                self._waits.commands.take(Command(caller, prepared, session, first_outstanding))
             else:
                 self._require_serving()
                 self._proposals.take(caller, request_id, self._log_command(request, session, first_outstanding))
@@ -159,23 +232,46 @@ class Gate:
         return False
 
     def _take_query(self, caller: Caller, request_id: int, request: Ask) -> None:
-        query = Ask(request.id, request.machine, request.query, self._prepare_query(request), request.consistency)
-        if request.consistency == "local" and self._view.stage is Stage.RUNNING:
-            self._queries.take_question(caller, request_id, partial(self.run_query, query))
-        else:
+        query = self._prepared(request)
+        if request.consistency != "local" or self._view.stage is not Stage.RUNNING:
             self._require_serving()
             self._queries.take(caller, request_id, query)
+            return
+        if request.max_staleness_ms:
+            self._require_fresh(request.max_staleness_ms / 1000)
+        if request.at_least > self._host.applied_index:
+            self._queries.take_after(request.at_least, caller, request_id, partial(self.run_query, query))
+        else:
+            self._queries.take_question(caller, request_id, partial(self.run_query, query))
+
+    def _require_fresh(self, staleness_max_s: float) -> None:
+        staleness_s = self._staleness_s()
+        if staleness_s > staleness_max_s:
+            known = f"may be {staleness_s:.3g} s old" if staleness_s < inf else "is older than can be told"
+            raise NotApplied("stale", f"what node {self._own_id} has {known}; ask another node, or allow more than {staleness_max_s:g} s")
 
     def _tell(self, request: StatusRequest | DescribeRequest) -> bytes:
         digest = isinstance(request, StatusRequest) and request.digest
         told = self.describe_machines() if isinstance(request, DescribeRequest) else self._vitals.status(digest=digest)
         return answer_of_value(told, self._host.applied_index, self._view.term)
 
-    def _prepare_query(self, request: Ask) -> Raw:
-        return self._host.prepare_query(request.machine, request.query, request.arguments)
+    def _prepared(self, request: Ask) -> Ask:
+        arguments = self._host.prepare_query(request.machine, request.query, request.arguments)
+        return Ask(request.id, request.machine, request.query, arguments, request.consistency)
 
-    def run_query(self, query: Ask) -> bytes:
-        """Answer a query from the state as it is now."""
+    def propose(self, command: Command, caller: Caller) -> None:
+        """Put a command that has waited into the log. Raises `NotApplied`."""
+        self._require_serving()
+        request, first_outstanding = command.request, command.first_outstanding
+        invoke = Invoke(
+            self._now_ms(), command.session, request.serial, first_outstanding, request.machine, request.command, request.arguments
+        )
+        self._proposals.take(caller, request.id, invoke)
+
+    def run_query(self, query: Confirmable) -> bytes:
+        """Answer a query from the state as it is now; or nothing, from which the index is taken."""
+        if isinstance(query, ReadIndexRequest):
+            return answer_of_value(None, self._host.applied_index, self._view.term)
         return self._host.query(query.machine, query.query, query.arguments, self._view.term)
 
     def _log_command(self, request: Request, session: int, first_outstanding: int) -> LogCommand:
@@ -190,13 +286,17 @@ class Gate:
         assert isinstance(request, CloseSessionRequest)
         return CloseSession(time_ms, session)
 
+    def _require_running(self) -> None:
+        stage = self._view.stage
+        if stage is not Stage.RUNNING:
+            code = "not_ready" if stage in (Stage.NEW, Stage.OPENING) else "shutting_down"
+            raise NotApplied(code, f"node {self._own_id} is {stage.value}; ask another node")
+
     def _require_serving(self) -> None:
         view = self._view
         if view.serving:
             return
-        if view.stage is not Stage.RUNNING:
-            code = "not_ready" if view.stage in (Stage.NEW, Stage.OPENING) else "shutting_down"
-            raise NotApplied(code, f"node {self._own_id} is {view.stage.value}; ask another node")
+        self._require_running()
         if view.leader == self._own_id:
             raise NotApplied("not_ready", f"node {self._own_id} leads but has not yet applied what came before its term; try again")
         if view.leader is None:
@@ -219,4 +319,6 @@ def _as_from_the_wire(request: Request, session: int, first_outstanding: int, ar
 
 
 def _is_local(request: Request) -> bool:
-    return isinstance(request, (StatusRequest, DescribeRequest)) or (isinstance(request, Ask) and request.consistency == "local")
+    if isinstance(request, Ask):
+        return request.consistency == "local"
+    return isinstance(request, (StatusRequest, DescribeRequest, PollRequest))

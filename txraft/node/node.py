@@ -20,22 +20,24 @@ from twisted.python.failure import Failure
 
 from txraft.config import NodeConfig
 from txraft.core.ids import ServerId
-from txraft.errors import Halted, TxraftError
+from txraft.errors import Halted, NotApplied, TxraftError
 from txraft.node.driver import Driver
 from txraft.node.gate import Gate
 from txraft.node.guarded_clock import GuardedClock
 from txraft.node.leadership import Leadership
 from txraft.node.log_clock import LogClock
 from txraft.node.opening import consensus_of, open_storage
-from txraft.node.ports import HaltObserver, Identity, PeerGate, PeerMessage, PeerNetwork
+from txraft.node.ports import Caller, HaltObserver, Identity, PeerGate, PeerMessage, PeerNetwork
 from txraft.node.proposals import Proposals
-from txraft.node.queries import Queries
+from txraft.node.queries import Confirmable, Queries
 from txraft.node.status import Vitals
 from txraft.node.view import Stage, View
+from txraft.node.waiting_commands import Command
+from txraft.node.waits import Waits
 from txraft.node.worker import Worker
 from txraft.statemachine import Host
 from txraft.storage import Storage
-from txraft.wire.requests import Ask, Forward, ForwardReply
+from txraft.wire.requests import Forward, ForwardReply, Withdraw
 
 __all__ = ["Node"]
 
@@ -103,6 +105,15 @@ class Node(Service):
         )
         log_clock = LogClock(clock, wall_ms)
         self.leadership = Leadership(config.name, self.view, host, self.proposals, log_clock)
+        self.waits = Waits(
+            clock,
+            config.limits,
+            config.timing,
+            host,
+            term=lambda: self.view.term,
+            require_ready=self._require_ready,
+            propose=self._propose_command,
+        )
         self.gate = Gate(
             self.server_id,
             clock,
@@ -113,8 +124,10 @@ class Node(Service):
             self.network,
             self.proposals,
             self.queries,
+            self.waits,
             log_clock.now_ms,
             Vitals(self),
+            self._staleness_s,
         )
         host.on_machine_error = self._machine_failed
 
@@ -129,8 +142,19 @@ class Node(Service):
     def _read(self, number: int) -> None:
         self._driving.read(number)
 
-    def _run_query(self, query: Ask) -> bytes:
+    def _run_query(self, query: Confirmable) -> bytes:
         return self.gate.run_query(query)
+
+    def _require_ready(self) -> None:
+        ready, why = self.gate.ready()
+        if not ready:
+            raise NotApplied("not_ready", f"node {self.config.name} is not ready: {why}")
+
+    def _propose_command(self, command: Command, caller: Caller) -> None:
+        self.gate.propose(command, caller)
+
+    def _staleness_s(self) -> float:
+        return self._driving.staleness_s()
 
     # --- Life ---
 
@@ -169,6 +193,7 @@ class Node(Service):
             queries=self.queries,
             leadership=self.leadership,
             forwarding=self.gate.forwarding,
+            waits=self.waits,
             random=self._random,
             guard=self._guarded,
             on_failure=self.halt,
@@ -222,7 +247,8 @@ class Node(Service):
         if self.driver is not None:
             self.driver.stop()
         self.proposals.lost(why)
-        self.queries.lost(why)
+        self.queries.stop(why)
+        self.waits.stop(why)
         self.gate.forwarding.lost(None, why)
 
     def halt(self, failure: Failure) -> None:
@@ -264,6 +290,8 @@ class Node(Service):
             self.gate.forwarded(sender, message)
         elif isinstance(message, ForwardReply):
             self.gate.forwarding.replied(sender, message)
+        elif isinstance(message, Withdraw):
+            self.gate.withdrawn(sender, message.id)
         else:
             self._driving.receive(sender, message)
 
@@ -280,6 +308,7 @@ class Node(Service):
         now = self.clock.seconds()
         self.proposals.expire(now)
         self.queries.expire(now)
+        self.waits.expire(now)
         if self.driver is not None:
             applier = self.driver.applier
             self.leadership.tick(applier.applied)

@@ -15,11 +15,11 @@ from txraft.core.ids import ServerId
 from txraft.core.messages import Message
 from txraft.statemachine import Declaration
 from txraft.statemachine.results import Answer
-from txraft.wire.requests import Forward, ForwardReply, Request, Requests
+from txraft.wire.requests import Forward, ForwardReply, Request, Requests, Withdraw
 
 __all__ = ["Caller", "ClientGate", "Identity", "PeerGate", "PeerMessage", "PeerNetwork"]
 
-PeerMessage = Message | Forward | ForwardReply
+PeerMessage = Message | Forward | ForwardReply | Withdraw
 
 
 @frozen
@@ -92,9 +92,14 @@ class ClientGate(Protocol):
         `NotApplied("not_leader", leader=…, address=…)`, `local` queries and status requests excepted.
         """
 
+    def forget(self, caller: Caller) -> None:
+        """A caller of `submit` has gone: what waits on its behalf need not wait any more."""
+
     def call(self, request: Request, *, session: int = 0, first_outstanding: int = 0, timeout_s: float | None = None) -> Deferred[Answer]:
-        """Take one request wherever the leader is: a follower forwards it. Fires with the answer within `timeout_s` (default
-        `Timing.request_s`), never fails; after the timeout the answer is *unknown* for a command, *not applied* for a query.
+        """Take one request wherever the leader is: a follower forwards it, or answers a query itself once the leader has confirmed it.
+
+        Fires with the answer within `timeout_s` (default: `Timing.request_s`, and what the request itself may wait), never fails but when
+        it is cancelled; after the timeout the answer is *unknown* for a command, *not applied* for others.
 
         Arguments as JSON come in through `arguments_of_json` first.
         """

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from heapq import heapify, heappop, heappush
+from math import inf
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -15,11 +17,12 @@ from txraft.errors import NotApplied, Outcome
 from txraft.limits import Limits, Timing
 from txraft.node.ports import Caller
 from txraft.statemachine.results import answer_of_problem
-from txraft.wire.requests import Ask
+from txraft.wire.requests import Ask, ReadIndexRequest
 
-__all__ = ["Queries"]
+__all__ = ["Confirmable", "Queries"]
 
-Waiting = tuple[Caller, int, Ask]
+Confirmable = Ask | ReadIndexRequest
+Waiting = tuple[Caller, int, Confirmable]
 Question = tuple[Caller, int, Callable[[], bytes]]
 
 
@@ -33,7 +36,7 @@ class Queries:
     """
 
     def __init__(
-        self, clock: IReactorTime, limits: Limits, timing: Timing, read: Callable[[int], None], run: Callable[[Ask], bytes]
+        self, clock: IReactorTime, limits: Limits, timing: Timing, read: Callable[[int], None], run: Callable[[Confirmable], bytes]
     ) -> None:
         self._clock, self._limits, self._timing, self._read, self._run = clock, limits, timing, read, run
         self._gathered: list[Waiting] = []
@@ -41,10 +44,11 @@ class Queries:
         self._confirming: deque[tuple[int, float, list[Waiting]]] = deque()
         self._confirmed: deque[tuple[int, float, list[Waiting]]] = deque()
         self._questions: deque[Question] = deque()
+        self._awaiting: list[tuple[int, int, float, Question]] = []
         self._slice_follows = False
         self.count = 0
 
-    def take(self, caller: Caller, request_id: int, query: Ask) -> None:
+    def take(self, caller: Caller, request_id: int, query: Confirmable) -> None:
         """Take a query, to be confirmed with all others of this turn.
 
         Raises:
@@ -67,6 +71,17 @@ class Queries:
         self.count += 1
         self._answer_soon()
 
+    def take_after(self, index: int, caller: Caller, request_id: int, question: Callable[[], bytes]) -> None:
+        """The same, but not before the state has applied `index`.
+
+        Raises:
+            NotApplied: `overloaded`; too many wait already.
+        """
+        self._require_room()
+        self._number += 1
+        heappush(self._awaiting, (index, self._number, self._clock.seconds(), (caller, request_id, question)))
+        self.count += 1
+
     def _require_room(self) -> None:
         if self.count >= self._limits.requests_pending_max:
             raise NotApplied("overloaded", f"{self.count} queries are waiting on this node already; try again later")
@@ -88,6 +103,8 @@ class Queries:
         while self._confirmed and self._confirmed[0][0] <= through:
             _, _, batch = self._confirmed.popleft()
             self._questions.extend((caller, request_id, partial(self._run, query)) for caller, request_id, query in batch)
+        while self._awaiting and self._awaiting[0][0] <= through:
+            self._questions.append(heappop(self._awaiting)[3])
         if self._questions and not self._slice_follows:
             self._answer_slice()
 
@@ -115,11 +132,29 @@ class Queries:
         """Nothing that is not confirmed will be. A query has no effect: it may be asked again."""
         self._drop(self._confirming, float("inf"), NotApplied("leadership_lost", f"{why}; ask again"))
 
+    def stop(self, why: str) -> None:
+        """Nothing more will be answered."""
+        self.lost(why)
+        self._drop_awaiting(inf, NotApplied("shutting_down", f"{why}; ask another node"))
+
     def expire(self, now: float) -> None:
         """Answer what has waited longer than a request may. Called every now and then."""
         problem = NotApplied("timeout", f"no majority answered within {self._timing.request_s:g} s")
         self._drop(self._confirming, now - self._timing.request_s, problem)
         self._drop(self._confirmed, now - self._timing.request_s, problem)
+        behind = NotApplied("timeout", f"this node had not applied the index asked for within {self._timing.request_s:g} s")
+        self._drop_awaiting(now - self._timing.request_s, behind)
+
+    def _drop_awaiting(self, asked_before: float, problem: Outcome) -> None:
+        overdue = [waiting for waiting in self._awaiting if waiting[2] < asked_before]
+        if not overdue:
+            return
+        self._awaiting = [waiting for waiting in self._awaiting if waiting[2] >= asked_before]
+        heapify(self._awaiting)
+        for _, _, _, (caller, request_id, _) in overdue:
+            self.count -= 1
+            caller.answer(request_id, answer_of_problem(problem))
+            caller.flush()
 
     def _drop(self, batches: deque[tuple[int, float, list[Waiting]]], asked_before: float, problem: Outcome) -> None:
         answer = answer_of_problem(problem)

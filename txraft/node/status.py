@@ -76,6 +76,7 @@ class Vitals:
             "reason": why,
             "uptime_s": round(node.clock.seconds() - node.started_at, 3),
             "opening_progress": round(node.opening_progress, 3),
+            "waits": node.waits.count,
             "requests_waiting": node.proposals.count + node.queries.count + node.gate.forwarding.count,
             **node.host.status(),
         }

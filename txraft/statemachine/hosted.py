@@ -162,6 +162,14 @@ class Hosted:
             self._note("events", error)
             raise NotApplied("machine_error", self._sentence("events", error)) from error
 
+    def newest_event(self) -> int:
+        """Index of its newest event."""
+        try:
+            return int(self.history.newest)
+        except BUGS as error:
+            self._note("events", error)
+            return 0
+
     def wait_of(self, operation: Operation, arguments: msgspec.Raw) -> tuple[bytes, float] | None:
         """The topic a command waits on and for how many seconds; None if it does not wait."""
         try:

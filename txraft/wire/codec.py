@@ -17,7 +17,7 @@ from txraft.core.messages import AppendEntries, Message, RequestVote
 from txraft.errors import RemoteProtocolError
 from txraft.limits import INDEX_MAX
 from txraft.statemachine.results import OK, decode_answer
-from txraft.wire.requests import Forward, ForwardReply, Replies, Reply, Requests
+from txraft.wire.requests import Forward, ForwardReply, Replies, Reply, Requests, Withdraw
 
 __all__ = [
     "LastEncoded",
@@ -31,7 +31,7 @@ __all__ = [
     "encode_requests",
 ]
 
-PeerMessage = Message | Forward | ForwardReply
+PeerMessage = Message | Forward | ForwardReply | Withdraw
 T = TypeVar("T")
 
 _UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)

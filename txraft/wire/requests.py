@@ -28,6 +28,7 @@ __all__ = [
     "Request",
     "Requests",
     "StatusRequest",
+    "Withdraw",
 ]
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=INDEX_MAX)]
@@ -71,8 +72,8 @@ class Ask(_Request, tag="q", frozen=True, array_like=True, gc=False):
 class PollRequest(_Request, tag="p", frozen=True, array_like=True, gc=False):
     """Ask for the events of a machine from a place on; any server answers, as soon as there is one, or when the wait is over.
 
-    The value of the answer is a map: `events`, each a map of `index`, `topic` and `fields`, in order; and `next` and `skip`, the place from which
-    to ask on. A watch is a chain of polls: no server keeps a place for it. `not_applied` `compacted`, with `oldest`: the place is gone.
+    The value of the answer is a map: `events`, each a map of `index`, `topic` and `fields`, in order; and `next` and `skip`, the place
+    from which to ask on. A watch is a chain of polls: no server keeps a place for it. `compacted`, with `oldest`: the place is gone.
 
     Attributes:
         topic: events of this topic only; with `prefix`, of all that begin with it.
@@ -175,6 +176,14 @@ class Forward(msgspec.Struct, frozen=True, array_like=True, tag="forward"):
     session: Number
     first_outstanding: Number
     request: Request
+
+
+class Withdraw(msgspec.Struct, frozen=True, array_like=True, tag="withdraw"):
+    """Whoever asked what was forwarded under this `id` has gone: if it still waits, it need not."""
+
+    term: Number
+    sender: Name
+    id: Number
 
 
 class ForwardReply(msgspec.Struct, frozen=True, array_like=True, tag="forwarded"):

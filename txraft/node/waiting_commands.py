@@ -1,0 +1,177 @@
+"""Commands that found nothing yet, such as a take from an empty queue: they wait on the leader, first come, first served, and go into the
+log when there is something for them or their wait is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field, frozen
+from twisted.internet.interfaces import IReactorTime
+
+from txraft.errors import NotApplied
+from txraft.node.ports import Caller
+from txraft.node.waiting_room import WaitingRoom
+from txraft.statemachine import Host
+from txraft.statemachine.results import answer_of_problem
+from txraft.wire.requests import InvokeRequest
+
+__all__ = ["Command", "WaitingCommands"]
+
+
+@frozen(eq=False)
+class Command:
+    """A command of a client's, with arguments of `Host.prepare`."""
+
+    caller: Caller
+    request: InvokeRequest
+    session: int
+    first_outstanding: int
+
+
+@define(eq=False)
+class Line:
+    """Those that wait on one topic of a machine, in the order in which they came.
+
+    Attributes:
+        under_way: how many have been proposed and not been answered: each has one of the supply for itself.
+    """
+
+    machine: str
+    topic: bytes
+    waiting: dict[WaitingCommand, None] = field(factory=dict)
+    under_way: int = 0
+
+
+@define(eq=False)
+class WaitingCommand:
+    """One of them; a `waiting_room.Waiter`."""
+
+    commands: WaitingCommands
+    line: Line
+    command: Command
+
+    @property
+    def caller(self) -> Caller:
+        """See `Waiter`."""
+        return self.command.caller
+
+    def overdue(self) -> None:
+        """See `Waiter`: what it finds now is its answer."""
+        del self.line.waiting[self]
+        self.commands.serve(self.line, self.command)
+
+    def dismissed(self, problem: NotApplied | None) -> None:
+        """See `Waiter`."""
+        del self.line.waiting[self]
+        if problem is not None:
+            self.caller.answer(self.command.request.id, answer_of_problem(problem))
+            self.caller.flush()
+
+
+@frozen(eq=False)
+class Served:
+    """The `Caller` of a command under way: sees its answer pass."""
+
+    commands: WaitingCommands
+    line: Line
+    command: Command
+
+    def answer(self, request_id: int, answer: bytes) -> None:
+        """See `Caller`."""
+        self.commands.answered(self.line, self.command)
+        self.command.caller.answer(request_id, answer)
+
+    def flush(self) -> None:
+        """See `Caller`."""
+        self.command.caller.flush()
+
+
+class WaitingCommands:
+    """All lines of a node that leads. Reactor thread only.
+
+    Args:
+        room: where they wait.
+        propose: puts a command into the log and has its caller answered; raises `NotApplied`.
+    """
+
+    def __init__(self, clock: IReactorTime, host: Host, room: WaitingRoom, propose: Callable[[Command, Caller], None]) -> None:
+        self._clock, self._host, self._room, self._propose = clock, host, room, propose
+        self._lines: dict[tuple[str, bytes], Line] = {}
+        self._stirred: dict[Line, None] = {}
+        self._under_way: set[tuple[int, int]] = set()
+
+    def take(self, command: Command) -> None:
+        """Take a command that may wait.
+
+        Raises:
+            NotApplied: `too_many_waits`, `overloaded`.
+        """
+        request, session = command.request, command.session
+        wait = self._host.wait_of(request.machine, request.command, request.arguments)
+        # One that was sent again has its answer already, or is about to: then nothing is to be waited for.
+        again = session and ((session, request.serial) in self._under_way or self._host.is_answered(session, request.serial))
+        if wait is None or again:
+            self._propose(command, command.caller)
+            return
+        topic, wait_s = wait
+        line = self._lines.setdefault((request.machine, topic), Line(request.machine, topic))
+        if not line.waiting and self._free(line) > 0:
+            self.serve(line, command)
+            return
+        waiting = WaitingCommand(self, line, command)
+        try:
+            self._room.enter(waiting, self._clock.seconds() + wait_s)
+        except NotApplied:
+            self._tidy(line)
+            raise
+        line.waiting[waiting] = None
+
+    def signalled(self, machine: str, topic: bytes) -> None:
+        """Something happens just now: note whom it concerns."""
+        line = self._lines.get((machine, topic))
+        if line is not None:
+            self._stirred[line] = None
+
+    def applied(self) -> None:
+        """The entries of a slice are applied, or time has passed: let those go on for whom there is something now."""
+        while self._stirred:
+            line, _ = self._stirred.popitem()
+            free = self._free(line) if line.waiting else 0
+            for waiting in list(line.waiting)[: max(free, 0)]:
+                self._room.leave(waiting)
+                del line.waiting[waiting]
+                self.serve(line, waiting.command)
+            self._tidy(line)
+
+    def lost(self, why: str) -> None:
+        """This node leads no more. What was not proposed may be sent to another."""
+        for line in list(self._lines.values()):
+            for waiting in list(line.waiting):
+                self._room.leave(waiting)
+                waiting.dismissed(NotApplied("leadership_lost", f"{why}; the command was not proposed, send it again"))
+            self._tidy(line)
+
+    def serve(self, line: Line, command: Command) -> None:
+        """Propose a command; if that cannot be, its caller is told so."""
+        served = Served(self, line, command)
+        line.under_way += 1
+        self._under_way.add((command.session, command.request.serial))
+        try:
+            self._propose(command, served)
+        except NotApplied as problem:
+            served.answer(command.request.id, answer_of_problem(problem))
+            served.flush()
+
+    def answered(self, line: Line, command: Command) -> None:
+        """A command under way has its answer."""
+        line.under_way -= 1
+        self._under_way.discard((command.session, command.request.serial))
+        self._stirred[line] = None
+
+    def _free(self, line: Line) -> int:
+        return self._host.hosted(line.machine).supply(line.topic) - line.under_way
+
+    def _tidy(self, line: Line) -> None:
+        if not line.waiting and not line.under_way:
+            self._lines.pop((line.machine, line.topic), None)

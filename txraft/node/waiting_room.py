@@ -1,0 +1,88 @@
+"""Everything that waits on this node for something to happen in a machine: how much may, on whose behalf, and until when."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from txraft.errors import NotApplied
+from txraft.limits import Limits
+from txraft.node.ports import Caller
+
+__all__ = ["Waiter", "WaitingRoom"]
+
+STEP_S = 0.1
+"""Waits end this precisely."""
+
+
+class Waiter(Protocol):
+    """A poll, or a command. Out of the room, it is told nothing more."""
+
+    @property
+    def caller(self) -> Caller:
+        """On whose behalf."""
+
+    def overdue(self) -> None:
+        """Its wait is over."""
+
+    def dismissed(self, problem: NotApplied | None) -> None:
+        """It waits in vain: answer with `problem`; None if there is nobody to answer."""
+
+
+class WaitingRoom:
+    """Waiters by caller and by the end of their waits; each is put in, taken out and found in constant time. Reactor thread only."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._slots: dict[int, dict[Waiter, None]] = {}
+        self._slot_of: dict[Waiter, int] = {}
+        self._by_caller: dict[Caller, dict[Waiter, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._slot_of)
+
+    def enter(self, waiter: Waiter, until_s: float) -> None:
+        """Begin to wait. Raises `NotApplied` `too_many_waits`."""
+        of_caller = self._by_caller.get(waiter.caller, {})
+        for waiting, waits_max, where in (
+            (len(self._slot_of), self._limits.waits_max, "node"),
+            (len(of_caller), self._limits.waits_per_connection_max, "connection"),
+        ):
+            if waiting >= waits_max:
+                raise NotApplied("too_many_waits", f"{waiting} polls and commands wait on this {where} already, as many as may")
+        slot = int(until_s / STEP_S) + 1
+        self._slot_of[waiter] = slot
+        self._slots.setdefault(slot, {})[waiter] = None
+        self._by_caller.setdefault(waiter.caller, of_caller)[waiter] = None
+
+    def leave(self, waiter: Waiter) -> None:
+        """It waits no more."""
+        slot = self._slot_of.pop(waiter)
+        _discard(self._slots, slot, waiter)
+        _discard(self._by_caller, waiter.caller, waiter)
+
+    def expire(self, now: float) -> None:
+        """End the waits that are over. Called every now and then."""
+        current = int(now / STEP_S)
+        for slot in sorted(slot for slot in self._slots if slot <= current):
+            for waiter in list(self._slots[slot]):
+                self.leave(waiter)
+                waiter.overdue()
+
+    def forget(self, caller: Caller) -> None:
+        """A caller has gone."""
+        for waiter in list(self._by_caller.get(caller, ())):
+            self.leave(waiter)
+            waiter.dismissed(None)
+
+    def close(self, problem: NotApplied) -> None:
+        """Nobody waits here any more."""
+        for waiter in list(self._slot_of):
+            self.leave(waiter)
+            waiter.dismissed(problem)
+
+
+def _discard(groups: dict[Any, dict[Waiter, None]], key: Any, waiter: Waiter) -> None:
+    group = groups[key]
+    del group[waiter]
+    if not group:
+        del groups[key]
