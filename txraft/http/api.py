@@ -7,31 +7,37 @@ from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
 import msgspec
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from txraft import __version__
 from txraft.errors import NotApplied
-from txraft.http.operations import Operation, Operations
+from txraft.http.asked import Asked
+from txraft.http.event_stream import EventStream
+from txraft.http.json_text import with_text_bytes
+from txraft.http.openapi import OpenApi
+from txraft.http.operations import Operations
 from txraft.http.parameters import (
     arguments_of,
-    bad_request,
-    consistency_of,
     flag_of,
+    freshness_of,
     parse_query_string,
+    refuse_freshness,
     refuse_others,
     session_key,
+    text_bytes_of,
     timeout_of,
 )
 from txraft.http.replies import TEXT, Reply, method_not_allowed, reply_of_json, reply_of_problem
-from txraft.limits import INDEX_MAX, PROTOCOL_VERSION, Limits, Timing
+from txraft.http.watching import WATCH, Watches
+from txraft.limits import INDEX_MAX, PROTOCOL_VERSION, WAIT_MS_MAX, Limits, Timing
 from txraft.node.ports import ClientGate
 from txraft.statemachine.results import OK, Answer
 from txraft.wire.requests import Ask, CloseSessionRequest, InvokeRequest, KeepSessionRequest, OpenSessionRequest, Request
 
-__all__ = ["Api", "Asked"]
+__all__ = ["Api", "Response"]
 
-Response = Reply | Deferred[Reply]
+Response = Reply | Deferred[Reply] | Deferred[EventStream]
 
 _SESSION_S_MAX = 1e9
 
@@ -40,26 +46,12 @@ class _SessionSettings(msgspec.Struct, forbid_unknown_fields=True):
     timeout_s: Annotated[float, msgspec.Meta(ge=0.001, le=_SESSION_S_MAX)] | None = None
 
 
+class _Wait(msgspec.Struct):
+    wait_s: float | None = None
+
+
+_WAIT = msgspec.msgpack.Decoder(_Wait)
 _SETTINGS = msgspec.json.Decoder(_SessionSettings)
-
-
-@frozen
-class Asked:
-    """An HTTP request as it arrived.
-
-    Attributes:
-        method: GET also stands for HEAD.
-        path: percent-encoded, without the query string.
-        query: the query string, percent-encoded.
-        body: not longer than `Limits.http_body_bytes_max`.
-        header: all values of a header, by its name in capitals as usual (`Idempotency-Key`).
-    """
-
-    method: str
-    path: bytes
-    query: bytes
-    body: bytes
-    header: Callable[[str], list[str]]
 
 
 @define
@@ -70,6 +62,8 @@ class Api:
     limits: Limits
     timing: Timing
     operations: Operations
+    watches: Watches
+    openapi: OpenApi = field(factory=OpenApi)
     _fixed: Mapping[bytes, tuple[str, Callable[[Asked], Response]]] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -79,6 +73,7 @@ class Api:
             b"/version": ("GET", self._version),
             b"/v1/status": ("GET", self._status),
             b"/v1/machines": ("GET", self._machines),
+            b"/v1/openapi.json": ("GET", self._openapi),
             b"/v1/sessions": ("POST", self._open_session),
         }
 
@@ -97,6 +92,8 @@ class Api:
                 return self._session(asked, session, "DELETE", CloseSessionRequest(0))
             case ["v1", "sessions", session, "keep"]:
                 return self._session(asked, session, "POST", KeepSessionRequest(0))
+            case ["v1", machine, name] if machine and name == WATCH:
+                return self.watches.respond(asked, machine)
             case ["v1", machine, name] if machine and name:
                 return self._operation(asked, machine, name)
         raise NotApplied("not_found", "no such path: commands and queries are at /v1/MACHINE/NAME, and GET /v1/machines lists them")
@@ -112,20 +109,19 @@ class Api:
         else:
             return method_not_allowed("GET, HEAD, POST" if operation.is_query else "POST")
         timeout_s = timeout_of(parameters)
-        request, session, first_outstanding = self._request(asked, machine, name, operation, parameters, body)
-        return self._call(request, _reply_of_answer, session=session, first_outstanding=first_outstanding, timeout_s=timeout_s)
-
-    def _request(
-        self, asked: Asked, machine: str, name: str, operation: Operation, parameters: Mapping[str, list[str]], body: bytes
-    ) -> tuple[Request, int, int]:
-        """The request to the node, its session and the session's first outstanding serial number."""
-        arguments = msgspec.Raw(self.gate.arguments_of_json(machine, name, body or b"{}"))
+        text = text_bytes_of(parameters)
+        arguments = self.gate.arguments_of_json(machine, name, body or b"{}", text=text)
+        reply = _reply_with_text if text else _reply_of_answer
         if operation.is_query:
-            return Ask(0, machine, name, arguments, consistency_of(parameters)), 0, 0
-        if "consistency" in parameters:
-            raise bad_request("consistency is for queries; this is a command")
+            freshness = freshness_of(parameters)
+            ask = Ask(0, machine, name, msgspec.Raw(arguments), freshness.consistency, freshness.at_least, freshness.max_staleness_ms)
+            return self._call(ask, reply, timeout_s=timeout_s)
+        refuse_freshness(parameters)
+        if operation.wait_s is not None:
+            timeout_s = (timeout_s or self.timing.request_s) + _wait_of(arguments, operation.wait_s)
         key = session_key(asked.header("Idempotency-Key"), asked.header("First-Outstanding"), self.limits.session_results_max)
-        return InvokeRequest(0, key.serial, machine, name, arguments), key.session, key.first_outstanding
+        invoke = InvokeRequest(0, key.serial, machine, name, msgspec.Raw(arguments))
+        return self._call(invoke, reply, session=key.session, first_outstanding=key.first_outstanding, timeout_s=timeout_s)
 
     def _open_session(self, asked: Asked) -> Response:
         try:
@@ -170,6 +166,9 @@ class Api:
     def _machines(self, asked: Asked) -> Reply:
         return reply_of_json(self.gate.describe_machines())
 
+    def _openapi(self, asked: Asked) -> Reply:
+        return self.openapi.reply(self.gate.declarations())
+
     def _status(self, asked: Asked) -> Reply:
         return reply_of_json(self.gate.status(digest=flag_of(parse_query_string(asked.query), "digest")))
 
@@ -188,6 +187,21 @@ def _segments(path: bytes) -> list[str]:
         return [unquote_to_bytes(segment).decode() for segment in path.split(b"/")[1:]]
     except UnicodeDecodeError:
         raise NotApplied("not_found", "the path is not percent-encoded UTF-8") from None
+
+
+def _wait_of(arguments: bytes, default_s: float) -> float:
+    """How long a command waits by its `wait_s`, at most; what is no number of seconds is refused by the node, so it does not wait."""
+    try:
+        wait_s = _WAIT.decode(arguments).wait_s
+    except msgspec.MsgspecError:
+        return 0.0
+    return min(max(default_s if wait_s is None else wait_s, 0.0), WAIT_MS_MAX / 1000)
+
+
+def _reply_with_text(answer: Answer) -> Reply:
+    if answer.outcome != OK:
+        return reply_of_problem(answer.problem(), text=True)
+    return reply_of_json({"result": with_text_bytes(answer.value()), "index": answer.index, "term": answer.term})
 
 
 def _reply_of_answer(answer: Answer) -> Reply:

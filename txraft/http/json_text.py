@@ -1,4 +1,4 @@
-"""Any plain value as JSON: bytes as base64, floats that are not finite as null, keys as texts, integers of any size as digits."""
+"""Any plain value as JSON: bytes as base64 or text, floats that are not finite as null, keys as texts, integers of any size as digits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["encode_json"]
+from txraft.statemachine.text_bytes import BASE64
+
+__all__ = ["encode_json", "with_text_bytes"]
 
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -23,6 +25,25 @@ def encode_json(value: Any) -> bytes:
         return _ENCODE(value)
     except TypeError:
         return _ENCODE(_with_text_keys(value))
+
+
+def with_text_bytes(value: Any) -> Any:
+    """A plain value with bytes as text; those that are not UTF-8 as `{"base64": "…"}`, and as a key in base64."""
+    if isinstance(value, bytes):
+        text = _text_of(value)
+        return {BASE64: base64.b64encode(value).decode()} if text is None else text
+    if isinstance(value, dict):
+        return {(_text_of(key) or key) if isinstance(key, bytes) else key: with_text_bytes(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [with_text_bytes(item) for item in value]
+    return value
+
+
+def _text_of(content: bytes) -> str | None:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _with_text_keys(value: Any) -> Any:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from attrs import define, field, frozen
 
 from txraft.errors import NotApplied
 from txraft.node.ports import ClientGate
+from txraft.statemachine.operations import WAIT_PARAMETER
 
 __all__ = ["Operation", "Operations"]
 
@@ -21,10 +23,12 @@ class Operation:
     Attributes:
         is_query: it changes nothing.
         parameters: type, as its author wrote it, by name.
+        wait_s: how long it waits if its caller does not say; None if it never waits.
     """
 
     is_query: bool
     parameters: Mapping[str, str]
+    wait_s: float | None = None
 
 
 @define
@@ -71,5 +75,13 @@ class Operations:
             for kind, is_query in (("commands", False), ("queries", True)):
                 for name, operation in described[kind].items():
                     parameters = {parameter["name"]: str(parameter["type"]) for parameter in operation["parameters"]}
-                    self._known[machine, name] = Operation(is_query, parameters)
+                    self._known[machine, name] = Operation(is_query, parameters, None if is_query else _wait_of(operation["parameters"]))
                     self._machines.setdefault(machine, []).append(name)
+
+
+def _wait_of(parameters: list[dict[str, Any]]) -> float | None:
+    for parameter in parameters:
+        if parameter["name"] == WAIT_PARAMETER:
+            default = parameter["default"]
+            return float(default) if isinstance(default, (int, float)) else 0.0
+    return None

@@ -1,4 +1,4 @@
-"""What stands in the query string and the headers of a request: arguments of queries, deadline, consistency, session."""
+"""What stands in the query string and the headers of a request: arguments of queries, deadline, consistency, form of bytes, session."""
 
 from __future__ import annotations
 
@@ -16,11 +16,32 @@ from txraft.http.json_text import encode_json
 from txraft.limits import INDEX_MAX
 from txraft.wire.requests import Consistency
 
-__all__ = ["TIMEOUT_S_MAX", "SessionKey", "arguments_of", "consistency_of", "flag_of", "parse_query_string", "session_key", "timeout_of"]
+__all__ = [
+    "TIMEOUT_S_MAX",
+    "Freshness",
+    "SessionKey",
+    "arguments_of",
+    "bad_request",
+    "flag_of",
+    "freshness_of",
+    "parse_query_string",
+    "refuse_freshness",
+    "refuse_others",
+    "seconds_of",
+    "session_key",
+    "single",
+    "text_bytes_of",
+    "timeout_of",
+]
 
 TIMEOUT_S_MAX = 60.0
 _FIELDS_MAX = 256
-_OWN = frozenset({"consistency", "timeout"})
+_STALENESS_S_MAX = 1e9
+_OF_QUERIES = ("consistency", "at_least", "max_staleness")
+OWN = frozenset({*_OF_QUERIES, "bytes", "timeout"})
+"""What these mean does not depend on the machine."""
+
+_INDEX = re.compile("[0-9]{1,19}")
 _KEY = re.compile(r'"?([0-9]{1,19})/([0-9]{1,19})"?')
 _LISTS = re.compile(r"\b(list|set|frozenset|tuple|sequence|collection)\b", re.IGNORECASE)
 _MAPPINGS = re.compile(r"\b(dict|mapping)\b", re.IGNORECASE)
@@ -38,6 +59,18 @@ class SessionKey:
 
 
 NO_SESSION = SessionKey()
+
+
+@frozen
+class Freshness:
+    """What a query is to see, as in `wire.requests.Ask`."""
+
+    consistency: Consistency = "linearizable"
+    at_least: int = 0
+    max_staleness_ms: int = 0
+
+
+_FRESHEST = Freshness()
 
 
 def parse_query_string(query: bytes) -> dict[str, list[str]]:
@@ -60,28 +93,56 @@ def bad_request(sentence: str) -> NotApplied:
 
 def timeout_of(parameters: Parameters) -> float | None:
     """Seconds of `timeout=`, None without. Raises `NotApplied`."""
-    text = _single(parameters, "timeout")
+    text = single(parameters, "timeout")
     if text is None:
         return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
+    seconds = seconds_of(text)
     if not 0 < seconds <= TIMEOUT_S_MAX:
         raise bad_request(f"timeout must be a number of seconds above 0 and at most {TIMEOUT_S_MAX:g}")
     return seconds
 
 
-def consistency_of(parameters: Parameters) -> Consistency:
-    """Of `consistency=`. Raises `NotApplied`."""
-    text = _single(parameters, "consistency")
-    if text is None or text == "linearizable":
-        return "linearizable"
-    if text == "local":
-        return "local"
-    if text == "lease":
+def seconds_of(text: str) -> float:
+    """A number of seconds; not a number (NaN) if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def freshness_of(parameters: Parameters) -> Freshness:
+    """Of `consistency=`, `at_least=` and `max_staleness=`; the latter two make a query local. Raises `NotApplied`."""
+    consistency, at_least, max_staleness = [single(parameters, name) for name in _OF_QUERIES]
+    if consistency == "lease":
         raise bad_request("this version does not offer consistency=lease: use linearizable (the default) or local")
-    raise bad_request("consistency must be linearizable (the default) or local")
+    if consistency not in (None, "linearizable", "local"):
+        raise bad_request("consistency must be linearizable (the default) or local")
+    if at_least is None and max_staleness is None:
+        return Freshness("local") if consistency == "local" else _FRESHEST
+    if consistency == "linearizable":
+        raise bad_request("at_least and max_staleness are for consistency=local: a linearizable query sees everything anyway")
+    index = 0 if at_least is None else int(at_least) if _INDEX.fullmatch(at_least) else -1
+    if not 0 <= index <= INDEX_MAX:
+        raise bad_request("at_least must be an index, as an answer gave it")
+    staleness_s = 0.0 if max_staleness is None else seconds_of(max_staleness)
+    if max_staleness is not None and not 0 < staleness_s <= _STALENESS_S_MAX:
+        raise bad_request("max_staleness must be a number of seconds above 0; for no staleness at all, there is consistency=linearizable")
+    return Freshness("local", index, math.ceil(staleness_s * 1000))
+
+
+def refuse_freshness(parameters: Parameters) -> None:
+    """Raises `NotApplied` for what only means something with queries."""
+    for name in _OF_QUERIES:
+        if name in parameters:
+            raise bad_request(f"{name} is for queries; this is a command")
+
+
+def text_bytes_of(parameters: Parameters) -> bool:
+    """Whether `bytes=text` was given. Raises `NotApplied`."""
+    text = single(parameters, "bytes")
+    if text not in (None, "base64", "text"):
+        raise bad_request("bytes must be base64 (the default) or text")
+    return text == "text"
 
 
 def flag_of(parameters: Parameters, name: str) -> bool:
@@ -91,8 +152,9 @@ def flag_of(parameters: Parameters, name: str) -> bool:
 
 def refuse_others(parameters: Parameters) -> None:
     """With a body, arguments stand in the body. Raises `NotApplied` for any in the query string."""
-    if not parameters.keys() <= _OWN:
-        raise bad_request("with POST, the arguments belong into the body, as a JSON object; the query string takes timeout and consistency")
+    if not parameters.keys() <= OWN:
+        own = ", ".join(sorted(OWN))
+        raise bad_request(f"with POST, the arguments belong into the body, as a JSON object; the query string takes {own}")
 
 
 def session_key(keys: list[str], first_outstanding: list[str], results_max: int) -> SessionKey:
@@ -132,7 +194,7 @@ def arguments_of(parameters: Parameters, declared: Mapping[str, str]) -> bytes:
     """
     arguments: dict[str, Any] = {}
     for name, texts in parameters.items():
-        if name in _OWN:
+        if name in OWN:
             continue
         kind = declared.get(name, "")
         if _LISTS.match(kind):
@@ -161,7 +223,8 @@ def _value(text: str) -> Any:
     return msgspec.Raw(text.encode())
 
 
-def _single(parameters: Parameters, name: str) -> str | None:
+def single(parameters: Parameters, name: str) -> str | None:
+    """The value of a parameter, None without. Raises `NotApplied` `bad_request` when there are several."""
     values = parameters.get(name)
     if values is None:
         return None

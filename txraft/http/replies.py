@@ -12,7 +12,7 @@ from urllib.parse import quote
 from attrs import field, frozen
 
 from txraft.errors import NotApplied, Outcome, Refused
-from txraft.http.json_text import encode_json
+from txraft.http.json_text import encode_json, with_text_bytes
 
 __all__ = ["JSON", "PROBLEM", "TEXT", "Reply", "method_not_allowed", "reply_of_json", "reply_of_problem", "status_of"]
 
@@ -30,6 +30,7 @@ _STATUS = {
     "unknown_machine": 404,
     "not_found": 404,
     "method_not_allowed": 405,
+    "compacted": 410,
     "serial_forgotten": 410,
     "session_expired": 410,
     "too_large": 413,
@@ -44,7 +45,7 @@ _TITLES = {
     404: "There is no such thing",
     405: "Not by this method",
     409: "It was refused",
-    410: "The session or its result is gone",
+    410: "It is no longer there",
     413: "The request is too large",
     500: "Something went wrong inside",
     503: "Not at the moment",
@@ -76,8 +77,11 @@ def status_of(problem: Outcome) -> int:
     return _STATUS.get(problem.code, 503 if isinstance(problem, NotApplied) else 504)
 
 
-def reply_of_problem(problem: Outcome, headers: Mapping[bytes, bytes] = _NO_HEADERS) -> Reply:
-    """The problem document. Details are members of their own; one whose name the document needs itself gets `detail_` before it."""
+def reply_of_problem(problem: Outcome, headers: Mapping[bytes, bytes] = _NO_HEADERS, *, text: bool = False) -> Reply:
+    """The problem document. Details are members of their own; one whose name the document needs itself gets `detail_` before it.
+
+    `text`: bytes in it as text.
+    """
     status = status_of(problem)
     document: dict[str, Any] = {
         "type": f"urn:txraft:problem:{quote(problem.code, safe='')}",
@@ -88,6 +92,8 @@ def reply_of_problem(problem: Outcome, headers: Mapping[bytes, bytes] = _NO_HEAD
         "outcome": problem.outcome,
     }
     document |= {f"detail_{name}" if name in _MEMBERS else name: value for name, value in problem.details.items()}
+    if text:
+        document = with_text_bytes(document)
     if status == 503:
         headers = {**_RETRY_AFTER, **headers}
     return Reply(status, encode_json(document) + b"\n", PROBLEM, headers)
