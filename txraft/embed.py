@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
@@ -27,6 +27,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txraft.config import NodeConfig
+from txraft.core.entry import Entry
+from txraft.core.ids import Index
 from txraft.errors import ConfigurationError, NotApplied
 from txraft.http import make_site
 from txraft.net.client_protocol import ClientProtocolFactory
@@ -98,12 +100,13 @@ class RaftNode(MultiService):
         self._clock = MonotonicReactor(reactor)
         self._ports: dict[str, list[IListeningPort]] = {}
         self._listening: list[Deferred[Any]] = []
+        self._disk = ThreadWorker(f"txraft-disk-{config.name}", reactor.callFromThread)
         self._node = Node(
             config,
             self._clock,
             host=Host(config.machines, limits=config.limits),
             make_network=self._make_network,
-            disk=ThreadWorker(f"txraft-disk-{config.name}", reactor.callFromThread),
+            disk=self._disk,
             random=Random(),
             wall_ms=lambda: int(time.time() * 1000),
             on_halt=self._halted,
@@ -210,6 +213,16 @@ class RaftNode(MultiService):
     def status(self, *, digest: bool = False) -> dict[str, Any]:
         """What `GET /v1/status` shows. With `digest`, also a digest of the state, which takes a pass over it."""
         return self._node.gate.status(digest=digest)
+
+    def read_log(self, first_index: int) -> Deferred[list[Entry]]:
+        """Some entries from `first_index` on, committed or not, as this node's disk has them; none behind the end of the log. For tools.
+
+        Fails with `NotApplied("not_ready")` before the data directory is open, with a `StorageError` if the disk does not give them.
+        """
+        storage = self._node.storage
+        if storage is None:
+            return fail(NotApplied("not_ready", f"{self.config.name} has not opened its data directory yet"))
+        return self._disk.perform(lambda: storage.read(Index(first_index), self.config.limits.append_bytes_max))
 
     def machine(self, name: str) -> EmbeddedMachine:
         """The machine `name`; its commands and queries are methods of what this returns."""
