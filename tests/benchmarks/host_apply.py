@@ -9,6 +9,7 @@ import argparse
 import gc
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -31,6 +32,15 @@ def hosted() -> tuple[Host, int]:
     host.apply(1, 1, HostMachine(0, MACHINE, PLUGIN, 1))
     host.apply(2, 1, OpenSession(0, 60_000))
     return host, 2
+
+
+def configured(**settings: Any) -> Host:
+    """A host whose counters have settings."""
+    host, _ = hosted()
+    for number in range(NAMES):
+        arguments = msgspec.Raw(encode_value({"name": f"counter-{number}", **settings}))
+        host.apply(host.applied_index + 1, 1, Invoke(0, 0, 0, 0, MACHINE, "configure", arguments))
+    return host
 
 
 def microseconds(run: Callable[[], None], rounds: int) -> float:
@@ -61,7 +71,7 @@ def measures() -> dict[str, Callable[[], None]]:
         for one in arguments:
             host.prepare(MACHINE, "add", one)
 
-    def apply() -> None:
+    def apply(host: Host = host) -> None:
         for one in arguments:
             host.apply(host.applied_index + 1, 1, Invoke(0, 0, 0, 0, MACHINE, "add", one))
 
@@ -85,6 +95,8 @@ def measures() -> dict[str, Callable[[], None]]:
         "prepare": prepare,
         "apply, no session": apply,
         "apply, in a session": apply_in_session,
+        "apply, no session, the counter has bounds": partial(apply, configured(minimum=0, maximum=10**9)),
+        "apply, no session, the counter is watched": partial(apply, configured(watched=True)),
         "encode and decode the entry's command": encode_and_decode,
         "query": ask,
     }

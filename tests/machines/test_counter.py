@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.statemachine.driver import Driver
 from txraft.errors import NotApplied, Refused
 from txraft.statemachine import INTEGER_BITS_MAX
+from txraft.statemachine.values import INTEGER_BYTES_MAX, decode_value, encode_value
 
 COUNTER = "txraft.machines.counter.Counter"
 LARGEST = (1 << INTEGER_BITS_MAX) - 1
@@ -77,6 +76,8 @@ class Commands(CounterCase):
         self.assertFalse(self.driver.host.status()["machines"]["counter"]["degraded"])
 
     def test_only_whole_numbers(self) -> None:
+        for body in (b'{"name": "a", "amount": 1.0}', b'{"name": "a", "amount": 1e3}', b'{"name": "a", "amount": "1"}'):
+            self.assertRaises(NotApplied, self.driver.host.arguments_of_json, "counter", "add", body)
         for wrong in (1.0, True, "1", None):
             for command, parameter in (("add", "amount"), ("set", "value")):
                 error = self.assertRaises(NotApplied, self.call, command, "a", **{parameter: wrong})
@@ -88,6 +89,141 @@ class Commands(CounterCase):
             self.assertRaises(NotApplied, self.call, "add", wrong)
         for right in (" ", "é" * 512, "a/b\n"):
             self.assertEqual(self.call("add", right), 1)
+
+
+class Batches(CounterCase):
+    def add_batch(self, **amounts: int) -> Any:
+        return self.driver.call("counter", "add_batch", amounts=amounts)
+
+    def test_adds_to_all_and_answers_the_new_values(self) -> None:
+        self.call("add", "b", amount=5)
+        self.assertEqual(self.add_batch(c=1, b=-7, a=LARGEST), {"a": LARGEST, "b": -2, "c": 1})
+        self.assertEqual((self.get("a"), self.get("b"), self.get("c"), self.page()[0]), (LARGEST, -2, 1, ["a", "b", "c"]))
+
+    def test_or_to_none(self) -> None:
+        self.call("configure", "stock", minimum=0)
+        self.call("set", "stock", value=3)
+        refused = self.assertRaises(Refused, self.add_batch, sold=4, stock=-4)
+        self.assertEqual((refused.code, refused.message), ("out_of_bounds", "'stock' is 3 and cannot become -1: its minimum is 0"))
+        self.call("set", "large", value=LARGEST)
+        self.assertEqual(self.assertRaises(Refused, self.add_batch, sold=1, large=1).code, "too_large")
+        self.assertEqual((self.get("sold"), self.get("stock"), self.get("large"), self.page()[0]), (None, 3, LARGEST, ["large", "stock"]))
+
+    def test_one_to_a_thousand_counters_each_of_them_once(self) -> None:
+        self.assertEqual(len(self.add_batch(**{f"n{number}": number for number in range(1_000)})), 1_000)
+        for wrong in ({}, {f"n{number}": 1 for number in range(1_001)}, {"": 1}, {"a": 1.0}, {"a": None}):
+            self.assertRaises(NotApplied, self.driver.call, "counter", "add_batch", amounts=wrong)
+        twice = b"\x81" + encode_value("amounts") + b"\x82" + 2 * (encode_value("a") + encode_value(1))
+        self.assertRaises(NotApplied, self.driver.host.prepare, "counter", "add_batch", twice)
+        error = self.assertRaises(NotApplied, self.driver.host.arguments_of_json, "counter", "add_batch", b'{"amounts": {"a": 1, "a": 2}}')
+        self.assertIn("`a` is given twice", error.message)
+
+    def test_what_does_not_fit_into_an_answer_is_refused(self) -> None:
+        names = [f"{number:03}" for number in range(1_000)]
+        for name in names:
+            self.call("set", name, value=LARGEST - 1)
+        self.assertEqual(self.assertRaises(Refused, self.add_batch, **dict.fromkeys(names, 1)).code, "too_large")
+        self.assertEqual(self.get("000"), LARGEST - 1)
+        self.assertEqual(len(self.add_batch(**dict.fromkeys(names[:500], 1))), 500)
+        self.assertFalse(self.driver.host.status()["machines"]["counter"]["degraded"])
+
+
+class Bounds(CounterCase):
+    def configure(self, name: str = "a", **settings: Any) -> Any:
+        return self.call("configure", name, **settings)
+
+    def refusal(self, command: str, **arguments: Any) -> Refused:
+        before = self.get("a")
+        refused: Refused = self.assertRaises(Refused, self.call, command, "a", **arguments)
+        self.assertEqual(self.get("a"), before, "nothing has changed")
+        return refused
+
+    def test_beyond_a_bound_commands_are_refused(self) -> None:
+        self.configure(minimum=0, maximum=10)
+        refused = self.refusal("add", amount=-1)
+        self.assertEqual((refused.code, refused.details), ("out_of_bounds", {"value": None, "minimum": 0}))
+        self.assertEqual(refused.message, "'a' does not exist yet and cannot become -1: its minimum is 0")
+        self.assertEqual([self.call("add", "a", amount=10), self.call("add", "a", amount=-10)], [10, 0])
+        self.call("set", "a", value=7)
+        refused = self.refusal("add", amount=4)
+        self.assertEqual((refused.code, refused.details), ("out_of_bounds", {"value": 7, "maximum": 10}))
+        self.assertEqual(refused.message, "'a' is 7 and cannot become 11: its maximum is 10")
+        self.assertEqual(self.refusal("set", value=11).code, "out_of_bounds")
+        self.assertEqual(self.refusal("compare_and_set", expected=7, value=-1).code, "out_of_bounds")
+        self.assertEqual(self.call("compare_and_set", "a", expected=8, value=-1), {"swapped": False, "value": 7})
+        self.assertEqual(self.page()[0], ["a"])
+
+    def test_what_is_not_given_stays_and_null_removes(self) -> None:
+        self.assertEqual(self.configure(minimum=0), {"minimum": 0, "maximum": None, "watched": False})
+        self.assertEqual(self.configure(maximum=5, watched=True), {"minimum": 0, "maximum": 5, "watched": True})
+        self.assertEqual(self.configure(minimum=None), {"minimum": None, "maximum": 5, "watched": True})
+        self.assertEqual(self.configure(), self.driver.ask("counter", "settings", name="a"))
+        self.assertEqual(self.configure(maximum=None, watched=False), self.driver.ask("counter", "settings", name="unheard"))
+        self.assertEqual(self.call("add", "a", amount=100), 100)
+
+    def test_settings_that_cannot_be_are_refused(self) -> None:
+        self.configure(minimum=1, maximum=5)
+        self.call("set", "a", value=3)
+        before = self.driver.ask("counter", "settings", name="a")
+        for wrong, sentence in (
+            ({"minimum": 6}, "minimum would be 6, which is more than maximum, 5"),
+            ({"minimum": 4}, "'a' is 3, which a minimum of 4 would exclude"),
+            ({"maximum": 2}, "'a' is 3, which a maximum of 2 would exclude"),
+        ):
+            refused = self.refusal("configure", **wrong)
+            self.assertEqual(refused.code, "bad_setting")
+            self.assertIn(sentence, refused.message)
+        self.assertEqual(self.driver.ask("counter", "settings", name="a"), before)
+        for wrong_kind in (1.0, "none", True):
+            self.assertRaises(NotApplied, self.configure, minimum=wrong_kind)
+
+    def test_the_one_number_that_can_come_but_not_go(self) -> None:
+        lowest = msgspec.msgpack.Ext(1, b"\x80" + bytes(INTEGER_BYTES_MAX - 1))
+        self.assertEqual(self.refusal("configure", minimum=lowest).code, "too_large")
+        self.assertEqual(self.refusal("set", value=lowest).code, "too_large")
+
+    def test_bounds_of_any_size(self) -> None:
+        self.configure(minimum=-LARGEST, maximum=2**200)
+        self.call("set", "a", value=2**200)
+        self.assertIn("cannot become a number of 201 bits", self.refusal("add").message)
+        self.assertEqual(self.driver.restored().digest(), self.driver.host.digest())
+
+    def test_deleting_a_counter_deletes_them(self) -> None:
+        self.configure(minimum=0)
+        self.assertEqual((self.get("a"), self.page()[0]), (None, []))
+        self.assertIsNone(self.call("delete", "a"))
+        self.assertEqual(self.call("add", "a", amount=-1), -1)
+
+    def test_they_are_in_snapshots(self) -> None:
+        self.configure(minimum=0, watched=True)
+        self.driver.host = self.driver.restored()
+        self.assertEqual(self.driver.ask("counter", "settings", name="a"), {"minimum": 0, "maximum": None, "watched": True})
+        self.assertEqual(self.refusal("add", amount=-1).code, "out_of_bounds")
+
+
+class Watched(CounterCase):
+    def events(self) -> list[Any]:
+        page = self.driver.host.hosted("counter").read_events(b"", True, 1, 0)
+        return [(event["topic"], decode_value(event["fields"])) for event in page.events]
+
+    def test_changes_of_a_watched_counter_are_events(self) -> None:
+        self.call("configure", "a", watched=True, maximum=10)
+        self.call("add", "a", amount=5)
+        self.call("set", "a", value=5)  # no change
+        self.call("compare_and_set", "a", expected=5, value=6)
+        self.call("compare_and_set", "a", expected=5, value=7)
+        self.assertRaises(Refused, self.call, "add", "a", amount=5)
+        self.driver.call("counter", "add_batch", amounts={"a": -1, "b": 1})
+        self.call("delete", "a")
+        self.call("add", "a")  # no longer watched
+        told = [(None, 5), (5, 6), (6, 5), (5, None)]
+        self.assertEqual(self.events(), [("a", {"before": before, "value": value}) for before, value in told])
+
+    def test_those_of_others_are_not(self) -> None:
+        self.call("add", "a")
+        self.call("configure", "a", minimum=0)
+        self.call("add", "a")
+        self.assertEqual(self.events(), [])
 
 
 class Lists(CounterCase):
@@ -115,68 +251,19 @@ class Lists(CounterCase):
             names += page
         self.assertEqual(names, ["b", "b/1", "b/2", "b/3"])
 
+    def test_a_page_is_no_longer_than_an_answer(self) -> None:
+        names = [f"large/{number:03}" for number in range(1_000)]
+        for name in names:
+            self.call("set", name, value=LARGEST)
+        seen: list[str] = []
+        after: str | None = ""
+        while after is not None:
+            page, after = self.page(prefix="large/", limit=1_000, after=after)
+            self.assertLess(len(page), 1_000)
+            seen += page
+        self.assertEqual(seen, names)
+
     def test_page_sizes_are_bounded(self) -> None:
         for wrong in (0, -1, 1_001):
             self.assertRaises(NotApplied, self.page, limit=wrong)
         self.assertEqual(len(self.page(limit=1_000)[0]), 6)
-
-
-names = st.sampled_from(["a", "b", "ab", "c", "é"])
-values = st.integers(-5, 5) | st.sampled_from([LARGEST, -LARGEST, 2**63])
-
-
-class Model(RuleBasedStateMachine):
-    """Any commands, against a dict."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.driver = Driver(counter=COUNTER)
-        self.values: dict[str, int] = {}
-
-    def call(self, command: str, **arguments: Any) -> Any:
-        return self.driver.call("counter", command, **arguments)
-
-    @rule(name=names, amount=values)
-    def add(self, name: str, amount: int) -> None:
-        new = self.values.get(name, 0) + amount
-        try:
-            assert self.call("add", name=name, amount=amount) == new
-            self.values[name] = new
-        except Refused:
-            assert abs(new) > LARGEST
-
-    @rule(name=names, value=values)
-    def set(self, name: str, value: int) -> None:
-        assert self.call("set", name=name, value=value) == self.values.get(name)
-        self.values[name] = value
-
-    @rule(name=names, expected=values | st.none(), value=values)
-    def compare_and_set(self, name: str, expected: int | None, value: int) -> None:
-        swapped = self.values.get(name) == expected
-        if swapped:
-            self.values[name] = value
-        assert self.call("compare_and_set", name=name, expected=expected, value=value) == {
-            "swapped": swapped,
-            "value": self.values.get(name),
-        }
-
-    @rule(name=names)
-    def delete(self, name: str) -> None:
-        assert self.call("delete", name=name) == self.values.pop(name, None)
-
-    @rule()
-    def restart(self) -> None:
-        self.driver.host = self.driver.restored()
-
-    @invariant()
-    def the_list_is_the_model(self) -> None:
-        page = self.driver.ask("counter", "list")
-        assert [(counter["name"], counter["value"]) for counter in page["counters"]] == sorted(self.values.items())
-
-    def teardown(self) -> None:
-        assert self.driver.replayed_answers() == self.driver.answers
-
-
-class AnyCommands(SynchronousTestCase):
-    def test_a_counter_is_a_dict_of_integers(self) -> None:
-        run_state_machine_as_test(Model, settings=settings(deadline=None, max_examples=40, stateful_step_count=25))

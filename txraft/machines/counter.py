@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
-from typing import Annotated, Any
+from itertools import takewhile
+from typing import Annotated, Any, Literal
+
+import msgspec
+from sortedcontainers import SortedList
 
 from txraft.statemachine import INTEGER_BITS_MAX, Context, Meta, Refused, StateMachine, command, query
 
 __all__ = ["Counter"]
 
+RESULT_BYTES_MAX = 1_048_576
+"""Names and values in one result: with what stands around them, it fits into an answer."""
+
+BATCH_MAX = 1_000
+SHOWN_BITS_MAX = 128
+
 Name = Annotated[str, Meta(min_length=1, max_length=512)]
+Amounts = Annotated[dict[Name, int], Meta(min_length=1, max_length=BATCH_MAX)]
 PageSize = Annotated[int, Meta(ge=1, le=1_000)]
+Keep = Literal["keep"]
+
+
+class Settings(msgspec.Struct, frozen=True, array_like=True):
+    """What `configure` said of a counter."""
+
+    minimum: int | None = None
+    maximum: int | None = None
+    watched: bool = False
+
+
+USUAL = Settings()
 
 
 class Counter(StateMachine):
@@ -20,18 +42,45 @@ class Counter(StateMachine):
 
     def __init__(self) -> None:
         self.values: dict[str, int] = {}
-        self.names: list[str] = []  # of `values`, sorted
+        self.names: SortedList[str] = SortedList()  # of `values`
+        self.configured: dict[str, Settings] = {}  # what is not as usual, whether the counter exists or not
 
     @command
     def add(self, ctx: Context, name: Name, amount: int = 1) -> int:
         """Add to a counter, which begins at 0; the new value. A negative amount subtracts."""
-        return self._put(name, self.values.get(name, 0) + amount)
+        # The hot path: what few counters have costs the others one look.
+        before = self.values.get(name)
+        value = amount if before is None else before + amount
+        if value.bit_length() > INTEGER_BITS_MAX:
+            raise _too_large(name)
+        if self.configured and name in self.configured:
+            self._check_bounds(name, value)
+            self._tell(ctx, name, before, value)
+        if before is None:
+            self.names.add(name)
+        self.values[name] = value
+        return value
+
+    @command
+    def add_batch(self, ctx: Context, amounts: Amounts) -> dict[str, int]:
+        """Add to up to 1,000 counters, to all of them or, if one refuses, to none: amount by name; the new values by name."""
+        values = {name: self.values.get(name, 0) + amount for name, amount in amounts.items()}
+        room = RESULT_BYTES_MAX
+        for name, value in values.items():
+            self._check(name, value)
+            room -= _size_of(name, value)
+        if room < 0:
+            raise Refused("too_large", f"these counters together take more than {RESULT_BYTES_MAX} bytes: add to fewer at once")
+        for name, value in values.items():
+            self._put(ctx, name, value)
+        return values
 
     @command
     def set(self, ctx: Context, name: Name, value: int) -> int | None:
         """Give a counter a value; the one it had before."""
         before = self.values.get(name)
-        self._put(name, value)
+        self._check(name, value)
+        self._put(ctx, name, value)
         return before
 
     @command
@@ -39,15 +88,45 @@ class Counter(StateMachine):
         """Give a counter a value if it has the expected one (null: if it does not exist); whether it was `swapped`, and its `value` now."""
         swapped = self.values.get(name) == expected
         if swapped:
-            self._put(name, value)
+            self._check(name, value)
+            self._put(ctx, name, value)
         return {"swapped": swapped, "value": self.values.get(name)}
 
     @command
     def delete(self, ctx: Context, name: Name) -> int | None:
-        """Remove a counter; the value it had."""
-        if name in self.values:
-            del self.names[bisect_left(self.names, name)]
-        return self.values.pop(name, None)
+        """Remove a counter with its bounds; the value it had."""
+        before = self.values.pop(name, None)
+        if before is not None:
+            self.names.remove(name)
+        self._tell(ctx, name, before, None)
+        self.configured.pop(name, None)
+        return before
+
+    @command
+    def configure(
+        self,
+        ctx: Context,
+        name: Name,
+        minimum: int | Keep | None = "keep",
+        maximum: int | Keep | None = "keep",
+        watched: bool | None = None,
+    ) -> dict[str, Any]:
+        """Say what values a counter may have (null: no bound), and whether changes of it are events; all its settings, as they are now.
+
+        What is not given stays as it is. The counter need not exist yet; deleting it deletes them.
+        """
+        now = self.configured.get(name, USUAL)
+        new = Settings(
+            now.minimum if minimum == "keep" else minimum,
+            now.maximum if maximum == "keep" else maximum,
+            now.watched if watched is None else watched,
+        )
+        self._check_settings(name, new)
+        if new == USUAL:
+            self.configured.pop(name, None)
+        else:
+            self.configured[name] = new
+        return msgspec.structs.asdict(new)
 
     @query
     def get(self, name: Name) -> int | None:
@@ -55,25 +134,90 @@ class Counter(StateMachine):
         return self.values.get(name)
 
     @query
+    def settings(self, name: Name) -> dict[str, Any]:
+        """What `configure` said of a counter: `minimum` and `maximum` (null: none), and whether it is `watched`."""
+        return msgspec.structs.asdict(self.configured.get(name, USUAL))
+
+    @query
     def list(self, prefix: str = "", after: str = "", limit: PageSize = 100) -> dict[str, Any]:
         """Counters by name: those that begin with `prefix`, from the first after `after` on. `next`: what to pass as `after` for more."""
-        start = max(bisect_left(self.names, prefix), bisect_right(self.names, after))
-        page = [name for name in self.names[start : start + limit + 1] if name.startswith(prefix)]
-        more = page[limit - 1] if len(page) > limit else None
-        return {"counters": [{"name": name, "value": self.values[name]} for name in page[:limit]], "next": more}
+        start = max(self.names.bisect_left(prefix), self.names.bisect_right(after))
+        page: list[dict[str, Any]] = []
+        room = RESULT_BYTES_MAX
+        for name in takewhile(lambda name: name.startswith(prefix), self.names.islice(start)):
+            value = self.values[name]
+            room -= _size_of(name, value)
+            if len(page) == limit or (room < 0 and page):
+                return {"counters": page, "next": page[-1]["name"]}
+            page.append({"name": name, "value": value})
+        return {"counters": page, "next": None}
 
-    def _put(self, name: str, value: int) -> int:
+    def _check(self, name: str, value: int) -> None:
+        """Whether a counter may have a value. Raises `Refused`."""
         if value.bit_length() > INTEGER_BITS_MAX:
-            raise Refused("too_large", f"a counter holds at most {INTEGER_BITS_MAX} bits")
-        if name not in self.values:
-            insort(self.names, name)
+            raise _too_large(name)
+        if name in self.configured:
+            self._check_bounds(name, value)
+
+    def _check_bounds(self, name: str, value: int) -> None:
+        if (broken := _beyond(value, self.configured[name])) is not None:
+            (word, bound), now = broken, self.values.get(name)
+            state = "does not exist yet" if now is None else f"is {_shown(now)}"
+            sentence = f"{name!r} {state} and cannot become {_shown(value)}: its {word} is {_shown(bound)}"
+            raise Refused("out_of_bounds", sentence, value=now, **{word: bound})
+
+    def _check_settings(self, name: str, new: Settings) -> None:
+        for bound in (new.minimum, new.maximum):
+            if bound is not None and bound.bit_length() > INTEGER_BITS_MAX:
+                raise _too_large(name)
+        if new.minimum is not None and new.maximum is not None and new.minimum > new.maximum:
+            lower, upper = _shown(new.minimum), _shown(new.maximum)
+            raise Refused("bad_setting", f"{name!r}: minimum would be {lower}, which is more than maximum, {upper}")
+        now = self.values.get(name)
+        if now is not None and (broken := _beyond(now, new)) is not None:
+            word, bound = broken
+            raise Refused("bad_setting", f"{name!r} is {_shown(now)}, which a {word} of {_shown(bound)} would exclude", value=now)
+
+    def _put(self, ctx: Context, name: str, value: int) -> None:
+        """Give a counter a value that was checked."""
+        before = self.values.get(name)
+        self._tell(ctx, name, before, value)
+        if before is None:
+            self.names.add(name)
         self.values[name] = value
-        return value
 
-    def snapshot(self) -> dict[str, int]:
-        """See `StateMachine`."""
-        return self.values
+    def _tell(self, ctx: Context, name: str, before: int | None, value: int | None) -> None:
+        if name in self.configured and self.configured[name].watched and value != before:
+            ctx.emit(name, value=value, before=before)
 
-    def restore(self, state: dict[str, int]) -> None:
+    def snapshot(self) -> Any:
         """See `StateMachine`."""
-        self.values, self.names = dict(state), sorted(state)
+        return [self.values, self.configured]
+
+    def restore(self, state: Any) -> None:
+        """See `StateMachine`."""
+        values, configured = state
+        self.values, self.names = dict(values), SortedList(values)
+        self.configured = {name: Settings(*settings) for name, settings in configured.items()}
+
+
+def _beyond(value: int, settings: Settings) -> tuple[str, int] | None:
+    """The bound that a value breaks: its name and where it is."""
+    if settings.minimum is not None and value < settings.minimum:
+        return "minimum", settings.minimum
+    if settings.maximum is not None and value > settings.maximum:
+        return "maximum", settings.maximum
+    return None
+
+
+def _shown(value: int) -> str:
+    """A number in a sentence: one of thousands of digits would be the whole of it."""
+    return str(value) if value.bit_length() <= SHOWN_BITS_MAX else f"a number of {value.bit_length()} bits"
+
+
+def _size_of(name: str, value: int) -> int:
+    return len(name.encode()) + value.bit_length() // 8 + 32
+
+
+def _too_large(name: str) -> Refused:
+    return Refused("too_large", f"{name!r}: a counter holds at most {INTEGER_BITS_MAX} bits")
