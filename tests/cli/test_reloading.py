@@ -173,7 +173,7 @@ class ReloadingTests(ShopTestCase):
 
     def test_code_that_rests_on_something_else_than_the_log(self) -> None:
         self.nodes.digest = "another"
-        self.assertIn("it rests on something that is not in the log", self.change(SAME))
+        self.assertIn("it rests on what is not in the log", self.change(SAME))
 
     def test_what_cannot_serve_does_not(self) -> None:
         wrong = {

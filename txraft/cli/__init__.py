@@ -1,4 +1,4 @@
 """The `txraft` command: one module per family of subcommands, each imported when it is used.
 
-Only `bench` and `node` need Twisted; the others begin fast.
+Only `bench`, `dev` and `node` need a reactor; the others begin fast.
 """

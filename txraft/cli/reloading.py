@@ -118,7 +118,7 @@ class Reloading:
 
 def _verdict(served: str, old: Rehearsal | None, new: Rehearsal) -> str:
     if old is not None and old.digest != served:
-        return "the OLD code, replayed, comes to another state than it serves: it rests on something that is not in the log (a clock, chance, the order of a set, …)."
+        return "the OLD code comes to another state than it serves: it rests on what is not in the log (a clock, chance, a set's order, …)."
     if new.digest == served:
         return "the state is the same."
     index = None if old is None else new.first_difference(old)

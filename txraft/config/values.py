@@ -27,8 +27,8 @@ __all__ = [
 ]
 
 ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})
-RESERVED_MACHINE_NAMES = frozenset({"bench", "demo", "machines", "members", "node", "sessions", "status"})
-"""Taken by the HTTP interface under /v1/."""
+RESERVED_MACHINE_NAMES = frozenset({"bench", "demo", "dev", "machines", "members", "new-machine", "node", "proxy", "sessions", "status"})
+"""Taken by the HTTP interface under /v1/, or by the `txraft` command."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _PLUGIN = re.compile(r"[A-Za-z_][A-Za-z0-9._:-]{0,127}")
