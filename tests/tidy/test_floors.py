@@ -48,7 +48,7 @@ FLOORS = {
     "config": Floor(1, RECORDS | {"yaml"}),
     "storage": Floor(2, RECORDS),
     "wire": Floor(2, RECORDS, IMPURE),
-    "machines": Floor(2, frozenset({"msgspec.Meta"}), IMPURE, sees=frozenset({"statemachine", "errors", "limits"})),
+    "machines": Floor(2, RECORDS | {"sortedcontainers"}, IMPURE, sees=frozenset({"statemachine", "errors", "limits"})),
     "node": Floor(3, TWISTED),
     "net": Floor(4, TWISTED),
     "client": Floor(4, TWISTED),

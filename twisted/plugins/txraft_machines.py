@@ -3,3 +3,4 @@
 from txraft.statemachine import StateMachinePlugin
 
 counter = StateMachinePlugin("counter", "txraft.machines.counter.Counter")
+queue = StateMachinePlugin("queue", "txraft.machines.work_queue.WorkQueue")

@@ -1,0 +1,195 @@
+"""All queues together: which there are, how messages go from one to another, and what happens when their time has come."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+
+from txraft.errors import Refused
+from txraft.machines.work_queue.bounds import QUEUES_MAX
+from txraft.machines.work_queue.named_queue import NamedQueue
+from txraft.machines.work_queue.records import Message, Returned, WorkQueueState
+from txraft.machines.work_queue.settings import dead_letter_queue
+from txraft.machines.work_queue.timers import Timers
+from txraft.statemachine import Context
+
+__all__ = ["EXPIRED_AT_ONCE", "EXPIRE_PAUSE_MS", "Queues"]
+
+EXPIRED_AT_ONCE = 2_000
+"""Messages that become ready by themselves in one go: a few milliseconds."""
+
+EXPIRE_PAUSE_MS = 20
+"""When more are due than that, the rest follows after this much log time. Until then they are what they were."""
+
+DROPS_TOLD_MS = 1_000
+"""Dropped messages are told of no more often than this."""
+
+
+class Queues:
+    """The state of the machine.
+
+    Attributes:
+        by_name: the queues.
+        names: theirs, sorted.
+        timers: of all messages that are in flight or delayed.
+        timed: how many these are.
+        last_id: of the newest message.
+        now_ms: the newest log time that a command brought.
+    """
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, NamedQueue] = {}
+        self.names: list[str] = []
+        self.timers = Timers(self.by_name)
+        self.timed = 0
+        self.last_id = 0
+        self.now_ms = 0
+
+    def find(self, name: str) -> NamedQueue:
+        """A queue. Raises `Refused` `queue_not_found`."""
+        found = self.by_name.get(name)
+        if found is None:
+            raise Refused("queue_not_found", f"there is no queue {name!r}")
+        return found
+
+    def find_or_make(self, name: str, now_ms: int) -> NamedQueue:
+        """A queue, or a new one that `add` is still to be told of. Raises `Refused` `too_many_queues`."""
+        found = self.by_name.get(name)
+        if found is None:
+            if len(self.by_name) >= QUEUES_MAX:
+                raise Refused("too_many_queues", f"there are {QUEUES_MAX} queues, as many as may be; delete one, or use another")
+            found = NamedQueue(name, now_ms)
+        return found
+
+    def add(self, ctx: Context, queue: NamedQueue) -> None:
+        """Have the queue from now on, if it is new."""
+        if queue.name not in self.by_name:
+            self.by_name[queue.name] = queue
+            insort(self.names, queue.name)
+            ctx.emit(queue.name, type="created")
+
+    def remove(self, queue: NamedQueue) -> None:
+        """Have it no more, nor its messages."""
+        self.clear(queue)
+        del self.by_name[queue.name]
+        del self.names[bisect_left(self.names, queue.name)]
+
+    def clear(self, queue: NamedQueue) -> int:
+        """Remove all messages of a queue; how many."""
+        cleared = queue.length
+        self.timed -= len(queue.in_flight) + len(queue.delayed)
+        queue.clear()
+        self.timers.sweep(self.timed)
+        return cleared
+
+    # Messages.
+
+    def put(self, ctx: Context, queue: NamedQueue, message: Message, due_ms: int) -> None:
+        """Put a new message into a queue that has room, or can make it."""
+        self.make_room(ctx, queue, len(message.body))
+        queue.enter(message)
+        queue.totals.put += 1
+        if due_ms > ctx.time_ms:
+            self.timed += 1
+            self._delay(queue, message, due_ms)
+        else:
+            queue.make_ready(message)
+
+    def make_room(self, ctx: Context, queue: NamedQueue, size: int) -> None:
+        """Drop messages if need be, and tell of it, but not of each."""
+        if queue.make_room(size) and ctx.time_ms >= queue.told_ms + DROPS_TOLD_MS:
+            queue.told_ms = ctx.time_ms
+            ctx.emit(queue.name, type="dropped", total=queue.totals.dropped)
+
+    def give_back(self, ctx: Context, queue: NamedQueue, message: Message, due_ms: int) -> Returned:
+        """A message in flight was not acknowledged: it is delivered again, unless it was too often."""
+        queue.release(message)
+        most = queue.settings.max_deliveries
+        if most and message.deliveries >= most:
+            target = self._dead_letter(ctx, queue, message)
+            if target is not None:
+                self._free(message)
+                return Returned("dead", queue=target)
+            queue.totals.dead_refused += 1
+        if due_ms > ctx.time_ms:
+            self.timers.gone(message.id)
+            self._delay(queue, message, due_ms)
+            return Returned("delayed", due_ms)
+        self._free(message)
+        queue.make_ready(message)
+        return Returned("ready")
+
+    def _free(self, message: Message) -> None:
+        self.timed -= 1
+        self.timers.gone(message.id)
+
+    def _delay(self, queue: NamedQueue, message: Message, due_ms: int) -> None:
+        queue.hold(message, due_ms)
+        self.timers.add(due_ms, message.id, queue.name)
+        self.timers.sweep(self.timed)
+
+    def _dead_letter(self, ctx: Context, queue: NamedQueue, message: Message) -> str | None:
+        """Move a released message to the dead-letter queue; its name. None if there is no room: rather delivered too often than lost."""
+        name, size = dead_letter_queue(queue.name, queue.settings), len(message.body)
+        try:
+            target = self.find_or_make(name, ctx.time_ms)
+        except Refused:
+            return None
+        if not target.can_make_room(1, size):
+            return None
+        self.add(ctx, target)
+        self.make_room(ctx, target, size)
+        ctx.emit(queue.name, type="dead_lettered", id=message.id, deliveries=message.deliveries, to=name)
+        queue.leave(message)
+        queue.totals.dead += 1
+        self.receive(target, message, queue.name)
+        ctx.signal(target.topic)
+        return name
+
+    def receive(self, queue: NamedQueue, message: Message, origin: str) -> None:
+        """A message comes from another queue, and begins anew."""
+        message.forgiven, message.origin = message.taken, origin
+        queue.enter(message)
+        queue.make_ready(message)
+        queue.totals.received += 1
+
+    # Time.
+
+    def expire(self, ctx: Context) -> None:
+        """Make ready what is due, or a good part of it."""
+        now_ms = self.now_ms = ctx.time_ms
+        timers = self.timers
+        stirred: dict[bytes, None] = {}
+        timers.sweep(self.timed)
+        for _ in range(EXPIRED_AT_ONCE):
+            found = timers.pop_due(now_ms)
+            if found is None:
+                break
+            queue, message = found
+            if message.id in queue.in_flight:
+                queue.totals.expired += 1
+                self.give_back(ctx, queue, message, now_ms)
+            else:
+                queue.release(message)
+                self._free(message)
+                queue.make_ready(message)
+            stirred[queue.topic] = None
+        for topic in stirred:
+            ctx.signal(topic)
+        next_ms = timers.next_ms()
+        timers.wake_at(next_ms if next_ms > now_ms else now_ms + EXPIRE_PAUSE_MS)
+
+    # Snapshots.
+
+    def capture(self) -> WorkQueueState:
+        """For a snapshot."""
+        queues = [self.by_name[name].capture() for name in self.names]
+        return WorkQueueState(self.last_id, self.now_ms, self.timers.wake_ms, queues)
+
+    def restore(self, state: WorkQueueState) -> None:
+        """Have what a snapshot had."""
+        self.last_id, self.now_ms = state.last_id, state.now_ms
+        self.by_name.update((one.name, NamedQueue.restored(one)) for one in state.queues)
+        self.names = sorted(self.by_name)
+        self.timed = sum(len(queue.in_flight) + len(queue.delayed) for queue in self.by_name.values())
+        self.timers.rebuild()
+        self.timers.wake_at(state.wake_ms)

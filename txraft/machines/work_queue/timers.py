@@ -1,0 +1,98 @@
+"""When messages become ready by themselves: one heap for all queues, which forgets lazily and never shows it."""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush, heapreplace
+
+from txraft.machines.work_queue.named_queue import NamedQueue
+from txraft.machines.work_queue.records import Message
+
+__all__ = ["NEVER_MS", "Timers"]
+
+NEVER_MS = 1 << 62
+
+_SLACK = 256
+"""Forgotten entries that are not worth the effort of sweeping."""
+
+
+class Timers:
+    """What is in flight or delayed has one entry at or before its `due_ms`. Other entries mean nothing: they are passed over, and swept
+    out before they are more than the rest.
+
+    Which of them there are differs between a server that restored a snapshot and one that did not. So nothing that decides a state
+    depends on it: `wake_ms` is part of the state, moves to an earlier time when an entry is added, and to the next true one when what was
+    due is done.
+
+    Attributes:
+        wake_ms: when to look for what is due.
+        wake: the same in seconds; None for never.
+    """
+
+    __slots__ = ("_heap", "_queues", "wake", "wake_ms")
+
+    def __init__(self, queues: dict[str, NamedQueue]) -> None:
+        self._queues = queues
+        self._heap: list[tuple[int, int, str]] = []
+        self.wake_ms = NEVER_MS
+        self.wake: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, due_ms: int, message_id: int, queue: str) -> None:
+        """A message becomes ready then, or at its `due_ms` if that is later by then."""
+        heappush(self._heap, (due_ms, message_id, queue))
+        if due_ms < self.wake_ms:
+            self.wake_at(due_ms)
+
+    def gone(self, message_id: int) -> None:
+        """It does not any more. Most are acknowledged in the order of their deadlines: then the entry goes at once."""
+        heap = self._heap
+        if heap and heap[0][1] == message_id:
+            heappop(heap)
+
+    def wake_at(self, time_ms: int) -> None:
+        """Look for what is due at this time."""
+        self.wake_ms = time_ms
+        # Half a millisecond earlier: a quotient that was rounded up must not make it a millisecond later.
+        self.wake = None if time_ms >= NEVER_MS else (time_ms - 0.5) / 1000
+
+    def next_ms(self) -> int:
+        """When the next message is due, exactly."""
+        front = self._front()
+        return NEVER_MS if front is None else front[1].due_ms
+
+    def pop_due(self, now_ms: int) -> tuple[NamedQueue, Message] | None:
+        """The next message that is due, by time and id. It must become something else before the next call."""
+        front = self._front()
+        if front is None or front[1].due_ms > now_ms:
+            return None
+        heappop(self._heap)
+        return front
+
+    def _front(self) -> tuple[NamedQueue, Message] | None:
+        heap = self._heap
+        while heap:
+            due_ms, message_id, name = heap[0]
+            queue = self._queues.get(name)
+            message = None if queue is None else queue.timed(message_id)
+            if queue is None or message is None or message.due_ms < due_ms:
+                heappop(heap)
+            elif message.due_ms > due_ms:
+                heapreplace(heap, (message.due_ms, message_id, name))
+            else:
+                return queue, message
+        return None
+
+    def sweep(self, timed: int) -> None:
+        """Drop what means nothing, if that is most of it. `timed`: how many messages are in flight or delayed."""
+        if len(self._heap) > 2 * timed + len(self._queues) + _SLACK:
+            self.rebuild()
+
+    def rebuild(self) -> None:
+        """One entry for each message that is in flight or delayed."""
+        queues = self._queues.values()
+        self._heap = [
+            (one.due_ms, one.id, queue.name) for queue in queues for part in (queue.in_flight, queue.delayed) for one in part.values()
+        ]
+        heapify(self._heap)
