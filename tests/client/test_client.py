@@ -7,7 +7,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from tests.support.client_case import ADDRESSES, ClientTestCase
 from tests.support.fake_server import problem, silence
-from txraft.client import Client, courier
+from txraft.client import Client, under_way
 from txraft.errors import ConfigurationError, NotApplied, Refused, Unknown
 from txraft.statemachine.results import answer_of_value
 from txraft.statemachine.values import decode_value, encode_value
@@ -182,24 +182,24 @@ class BackPressureTests(ClientTestCase):
     def test_calls_beyond_the_bound_are_not_taken(self) -> None:
         for server in self.servers:
             server.behave = silence
-        calls = [self.client.query("counter", "get") for _ in range(courier.CALLS_MAX)]
+        calls = [self.client.query("counter", "get") for _ in range(under_way.CALLS_MAX)]
         self.assertEqual(self.problem(self.client.query("counter", "get"), NotApplied).code, "overloaded")
         self.pass_time(self.timeout_s + 0.5)
         for call in calls:
             self.failureResultOf(call, NotApplied)
 
     def test_commands_that_fill_the_bound_do_not_keep_their_own_session_from_being_opened(self) -> None:
-        calls = [self.client.command("counter", "add", 1) for _ in range(courier.CALLS_MAX)]
+        calls = [self.client.command("counter", "add", 1) for _ in range(under_way.CALLS_MAX)]
         self.reactor.settle()
-        self.assertEqual(self.cluster.total, courier.CALLS_MAX)
-        self.assertEqual(self.successResultOf(calls[-1]), courier.CALLS_MAX)
+        self.assertEqual(self.cluster.total, under_way.CALLS_MAX)
+        self.assertEqual(self.successResultOf(calls[-1]), under_way.CALLS_MAX)
 
     def test_bytes_beyond_the_bound_are_not_taken(self) -> None:
         self.servers[0].behave = silence
         calls = [self.client.query("counter", "get", b"x" * 1_500_000) for _ in range(50)]
         self.reactor.settle()
         failed = [call for call in calls if call.called]
-        self.assertEqual(len(failed), 50 - courier.CALL_BYTES_MAX // 1_500_000)
+        self.assertEqual(len(failed), 50 - under_way.CALL_BYTES_MAX // 1_500_000)
         for call in failed:
             self.assertEqual(self.problem(call, NotApplied).code, "overloaded")
         self.pass_time(self.timeout_s + 0.5)

@@ -12,6 +12,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
+from tests.support.fake_history import FakeHistory
 from txraft.errors import NotApplied, Outcome, Refused, Unknown
 from txraft.statemachine.results import answer_of_problem, answer_of_value
 from txraft.statemachine.values import decode_value
@@ -25,6 +26,7 @@ from txraft.wire.requests import (
     InvokeRequest,
     KeepSessionRequest,
     OpenSessionRequest,
+    PollRequest,
     Reply,
     Request,
     Requests,
@@ -46,6 +48,7 @@ class FakeCluster:
         added: each of them.
         applied: session and serial number of each command, in the order they were applied; repetitions are not.
         sessions: results by serial number, by session.
+        history: its events.
     """
 
     def __init__(self) -> None:
@@ -55,6 +58,7 @@ class FakeCluster:
         self.sessions: dict[int, dict[int, bytes]] = {}
         self.first_outstanding: dict[int, int] = {}
         self.index = 0
+        self.history = FakeHistory()
 
     def apply(self, frame: Requests, request: Request) -> bytes:
         self.index += 1
@@ -114,6 +118,8 @@ class FakeServer:
         frames: all that were received, in order.
         connections: that are open.
         greets: whether it answers the hello.
+        polls: that wait, with the connection they came on and when their wait is over.
+        lags: how many indexes of the history it has not heard of yet.
     """
 
     def __init__(self, reactor: FakeReactor, address: str, cluster: FakeCluster) -> None:
@@ -127,6 +133,30 @@ class FakeServer:
         self.requests_max = REQUESTS_MAX
         self.frame_bytes_max = FRAME_BYTES_MAX
         self.reactor = reactor
+        self.polls: list[tuple[FakeConnection, PollRequest, float]] = []
+        self.lags = 0
+
+    def poll(self, connection: FakeConnection, request: PollRequest) -> bytes | None:
+        """The answer to a poll; None if it waits."""
+        page = self.cluster.history.page(request, self.lags)
+        if isinstance(page, NotApplied):
+            return answer_of_problem(page)
+        if request.wait_ms and not page["events"] and page["next"] >= request.first > self.cluster.history.newest - self.lags:
+            self.polls.append((connection, request, self.reactor.seconds() + request.wait_ms / 1000))
+            return None
+        return answer_of_value(page, self.cluster.history.newest - self.lags, 1)
+
+    def serve_polls(self) -> None:
+        """Answer those that have something to be told, or have waited long enough."""
+        waiting, self.polls = self.polls, []
+        for connection, request, until_s in waiting:
+            if connection.open:
+                over = self.reactor.seconds() >= until_s
+                answer = self.poll(connection, msgspec.structs.replace(request, wait_ms=0) if over else request)
+                if answer is not None:
+                    connection.reply(request, answer)
+                else:
+                    self.polls[-1] = (connection, request, until_s)
 
     def lead(self, frame: Requests, request: Request) -> bytes | None:
         """Do what is asked."""
@@ -198,7 +228,10 @@ class FakeConnection(StringTransport):
         server.frames.append(frame)
         replies = []
         for request in frame.requests:
-            answer = server.behave(frame, request)
+            if isinstance(request, PollRequest) and server.behave == server.lead:
+                answer = server.poll(self, request)
+            else:
+                answer = server.behave(frame, request)
             if answer is not None:
                 replies.append(Reply(request.id, msgspec.Raw(answer)))
         if replies:

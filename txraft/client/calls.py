@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 
@@ -12,16 +13,16 @@ from twisted.internet.defer import Deferred
 from txraft.wire.requests import (
     Ask,
     CloseSessionRequest,
-    Consistency,
     DescribeRequest,
     InvokeRequest,
     KeepSessionRequest,
     OpenSessionRequest,
+    PollRequest,
     Request,
     StatusRequest,
 )
 
-__all__ = ["ANYWHERE", "Call", "Kind"]
+__all__ = ["ALONE", "ANYWHERE", "Call", "Kind"]
 
 
 class Kind(Enum):
@@ -29,8 +30,10 @@ class Kind(Enum):
 
     COMMAND = auto()
     COMMAND_WITHOUT_SESSION = auto()
+    WAITING_COMMAND = auto()
     QUERY = auto()
     LOCAL_QUERY = auto()
+    POLL = auto()
     STATUS = auto()
     DESCRIBE = auto()
     OPEN_SESSION = auto()
@@ -38,8 +41,11 @@ class Kind(Enum):
     CLOSE_SESSION = auto()
 
 
-ANYWHERE = frozenset({Kind.LOCAL_QUERY, Kind.STATUS, Kind.DESCRIBE})
+ANYWHERE = frozenset({Kind.LOCAL_QUERY, Kind.POLL, Kind.STATUS, Kind.DESCRIBE})
 """Any server answers these, leader or not."""
+
+ALONE = frozenset({Kind.WAITING_COMMAND, Kind.CLOSE_SESSION})
+"""These are sent in a frame of their own, with their own session."""
 
 
 @define(eq=False)
@@ -53,6 +59,9 @@ class Call:
         size_bytes: upper bound of what it takes up in a frame.
         deadline_s: on the monotonic clock.
         option: the timeout of a session to open, in ms; 1 for a status with the digest of the state.
+        wait_s: how long the server may let it wait on purpose; the deadline allows for it.
+        template: of local queries and polls: the request, but for its id.
+        shorten: of a command that waits: its arguments, but for a wait of so many seconds at most.
         deferred: fires with the result; None once it has, or nobody waits any more.
         session, serial: of a command, from its first try on; 0 before.
         maybe_taken: a try that is over may have been applied, or may yet be.
@@ -67,6 +76,9 @@ class Call:
     size_bytes: int
     deadline_s: float
     option: int = 0
+    wait_s: float = 0.0
+    template: Ask | PollRequest | None = None
+    shorten: Callable[[float], bytes] | None = None
     deferred: Deferred[Any] | None = None
     session: int = 0
     serial: int = 0
@@ -76,7 +88,8 @@ class Call:
     @property
     def changes(self) -> bool:
         """It is a command: lost sight of, its outcome is unknown."""
-        return self.kind is Kind.COMMAND or self.kind is Kind.COMMAND_WITHOUT_SESSION
+        kind = self.kind
+        return kind is Kind.COMMAND or kind is Kind.COMMAND_WITHOUT_SESSION or kind is Kind.WAITING_COMMAND
 
     @property
     def may_have_changed(self) -> bool:
@@ -91,11 +104,12 @@ class Call:
     def request(self, request_id: int) -> Request:
         """This call as it stands in a frame."""
         kind = self.kind
-        if kind is Kind.COMMAND or kind is Kind.COMMAND_WITHOUT_SESSION:
+        if kind is Kind.COMMAND or kind is Kind.COMMAND_WITHOUT_SESSION or kind is Kind.WAITING_COMMAND:
             return InvokeRequest(request_id, self.serial, self.machine, self.operation, msgspec.Raw(self.arguments))
-        if kind is Kind.QUERY or kind is Kind.LOCAL_QUERY:
-            consistency: Consistency = "linearizable" if kind is Kind.QUERY else "local"
-            return Ask(request_id, self.machine, self.operation, msgspec.Raw(self.arguments), consistency)
+        if kind is Kind.QUERY:
+            return Ask(request_id, self.machine, self.operation, msgspec.Raw(self.arguments))
+        if self.template is not None:
+            return msgspec.structs.replace(self.template, id=request_id)
         if kind is Kind.STATUS:
             return StatusRequest(request_id, bool(self.option))
         if kind is Kind.OPEN_SESSION:

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import functools
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred, fail
 
 from txraft.client.calls import Kind
 from txraft.client.courier import Courier
+from txraft.client.events import Pages, Place
 from txraft.client.leader_search import LeaderSearch
 from txraft.client.machine_proxy import MachineProxy, Operations
+from txraft.client.options import Freshness, freshness, wait_of
+from txraft.client.retrying import BackOff
+from txraft.client.watch import Watch
 from txraft.errors import NotApplied
-from txraft.limits import NAME_LENGTH_MAX, Limits, Timing
+from txraft.limits import INDEX_MAX, NAME_LENGTH_MAX, TOPIC_BYTES_MAX, Limits, Timing
 from txraft.statemachine.values import encode_value
+from txraft.wire.requests import Ask, PollRequest
 
-__all__ = ["Client"]
+__all__ = ["WATCHES_MAX", "Client"]
 
-_CONSISTENCIES = {"linearizable": Kind.QUERY, "local": Kind.LOCAL_QUERY}
+WATCHES_MAX = 1_024
+"""Watches of one client; beyond it one fails as `too_many_waits`."""
+
+WATCH_PAUSE_S_MAX = 5.0
+"""The longest pause of a watch between polls that the servers turn away."""
 
 
 class Client:
@@ -59,12 +70,16 @@ class Client:
         rng: random.Random | None = None,
     ) -> None:
         self._arguments_bytes_max = limits.command_bytes_max
-        search = functools.partial(LeaderSearch, reactor, endpoints, monotonic=monotonic, rng=rng or random.Random())
+        self._reactor = reactor
+        self._monotonic = monotonic
+        self._rng = rng or random.Random()
+        search = functools.partial(LeaderSearch, reactor, endpoints, monotonic=monotonic, rng=self._rng)
         self._courier = Courier(
             reactor, search, timeout_s=timeout_s, session_timeout_s=session_timeout_s, limits=limits, monotonic=monotonic
         )
         self._operations = Operations(self.describe)
         self._proxies: dict[str, MachineProxy] = {}
+        self._watches: set[Watch] = set()
         self._closing: list[Deferred[None]] | None = None
 
     # Calls
@@ -76,16 +91,30 @@ class Client:
             machine: name of the machine, e.g. ``counter``.
             command: name of the command.
             *args: arguments by position; plain values.
-            **kwargs: arguments by name.
+            **kwargs: arguments by name. With a `wait_s` among them the command may wait on the servers for so long, and its time is
+                longer by that.
             exactly_once: False sends it without a session: when its outcome cannot be known that is reported, never tried again.
 
         Returns:
             Fires with the result. Fails with `Refused` (by the machine; nothing was changed), `NotApplied` (certainly not applied)
             or `Unknown` (it may have been applied or may yet be).
         """
+        if "wait_s" in kwargs and (wait_s := wait_of(kwargs)):
+            kind = Kind.WAITING_COMMAND if exactly_once else Kind.COMMAND_WITHOUT_SESSION
+            return self._call(kind, machine, command, args, kwargs, wait_s)
         return self._call(Kind.COMMAND if exactly_once else Kind.COMMAND_WITHOUT_SESSION, machine, command, args, kwargs)
 
-    def query(self, machine: str, query: str, /, *args: Any, consistency: str = "linearizable", **kwargs: Any) -> Deferred[Any]:
+    def query(
+        self,
+        machine: str,
+        query: str,
+        /,
+        *args: Any,
+        consistency: str = "linearizable",
+        at_least: int | None = None,
+        max_staleness_s: float | None = None,
+        **kwargs: Any,
+    ) -> Deferred[Any]:
         """Run a query.
 
         Args:
@@ -93,15 +122,67 @@ class Client:
             query: name of the query.
             *args: arguments by position; plain values.
             **kwargs: arguments by name.
-            consistency: ``linearizable`` sees every command answered before; ``local`` is what the connected server has, however old.
+            consistency: ``linearizable`` sees every command answered before, to whomever; ``at_least`` sees all that this client has seen,
+                its own commands among it; ``local`` is what the connected server has, however old.
+            at_least: an index of the log, of another client's `index`, say: it is seen in any case. Not with ``linearizable``.
+            max_staleness_s: the server must have heard of the leader within so many seconds. Not with ``linearizable``.
 
         Returns:
-            Fires with the result. Fails with `Refused` or `NotApplied`.
+            Fires with the result. Fails with `Refused` or `NotApplied`; with code `stale` when no server was as fresh in time.
         """
-        kind = _CONSISTENCIES.get(consistency)
-        if kind is None:
-            return fail(NotApplied("invalid_arguments", f"consistency is linearizable or local, not {consistency!r}"))
-        return self._call(kind, machine, query, args, kwargs)
+        if consistency == "linearizable" and at_least is None and max_staleness_s is None:
+            return self._call(Kind.QUERY, machine, query, args, kwargs)
+        try:
+            wanted = freshness(consistency, at_least, max_staleness_s, self.index)
+        except NotApplied as problem:
+            return fail(problem)
+        return self._call(Kind.LOCAL_QUERY, machine, query, args, kwargs, fresh=wanted)
+
+    @property
+    def index(self) -> int:
+        """The greatest index of the log in any answer so far: a query with `at_least` of it sees all that this client has seen."""
+        return self._courier.index
+
+    def watch(
+        self, machine: str, topic: str | bytes | None = None, *, prefix: str | bytes | None = None, from_index: int | Place | None = None
+    ) -> Watch:
+        """Be told the events of a machine, in order, none left out and none twice, for as long as the watch is not stopped.
+
+        Args:
+            machine: name of the machine.
+            topic: events of this topic only.
+            prefix: events of all topics that begin so. Without either, all events.
+            from_index: where to begin: an index of the log, or the `place` of the last event that was seen. None: with what happens
+                from now on; `Watch.started` tells when that is.
+
+        Returns:
+            ``async for event in watch``, or `Watch.on_event`. What is wrong is told by both, and by `Watch.started`.
+        """
+        problem: NotApplied | None = None
+        pages = Pages()
+        wanted = b""
+        try:
+            pages = Pages(from_index)
+            wanted = _topic_of(topic, prefix)
+            _require_machine(machine)
+            if self._closing is not None:
+                raise NotApplied("client_closed", "this client was closed")
+            if len(self._watches) >= WATCHES_MAX:
+                raise NotApplied("too_many_waits", f"this client has {WATCHES_MAX} watches: stop some, or use another client")
+        except NotApplied as wrong:
+            problem = wrong
+
+        def poll(first: int, skip: int, wait_ms: int) -> Deferred[Any]:
+            return self._courier.poll(PollRequest(0, machine, wanted, topic is None, first, skip, wait_ms))
+
+        back_off = BackOff(self._rng, longest_s=WATCH_PAUSE_S_MAX)
+        watch = Watch(self._reactor, poll, pages, back_off=back_off, monotonic=self._monotonic, ended=self._watches.discard)
+        if problem is not None:
+            watch.end(problem)
+        else:
+            self._watches.add(watch)
+            watch.begin()
+        return watch
 
     def machine(self, name: str) -> MachineProxy:
         """The commands and queries of one machine as methods: ``client.machine("counter").add("a", 2)``.
@@ -119,7 +200,7 @@ class Client:
         return self._courier.submit(Kind.DESCRIBE)
 
     def close(self) -> Deferred[None]:
-        """Close the session, as far as that is possible within a second, and all connections.
+        """End all watches, close the sessions, as far as that is possible within a second, and all connections.
 
         Calls under way fail at once with code `client_closed`, as `NotApplied` if that is certain, as `Unknown` otherwise. No timer
         is left behind.
@@ -127,6 +208,8 @@ class Client:
         done: Deferred[None] = Deferred()
         if self._closing is None:
             self._closing = [done]
+            for watch in list(self._watches):
+                watch.end(NotApplied("client_closed", "this client was closed"))
             Deferred.fromCoroutine(self._courier.close()).addBoth(self._closed_down)
         elif self._closing:
             self._closing.append(done)
@@ -134,10 +217,19 @@ class Client:
             done.callback(None)
         return done
 
-    def _call(self, kind: Kind, machine: str, operation: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Deferred[Any]:
+    def _call(
+        self,
+        kind: Kind,
+        machine: str,
+        operation: str,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        wait_s: float = 0.0,
+        fresh: Freshness | None = None,
+    ) -> Deferred[Any]:
         # What the servers could not even read would cost this client its connection, and all other calls their answers.
         if not (0 < len(machine) <= NAME_LENGTH_MAX and machine.isprintable()):
-            return fail(NotApplied("unknown_machine", f"{machine[:NAME_LENGTH_MAX]!r} cannot be the name of a machine"))
+            return fail(_no_machine(machine))
         if not (0 < len(operation) <= NAME_LENGTH_MAX and operation.isprintable()):
             return fail(NotApplied("unknown_command", f"{operation[:NAME_LENGTH_MAX]!r} cannot be the name of a command or query"))
         try:
@@ -146,6 +238,15 @@ class Client:
             return fail(NotApplied("invalid_arguments", f"{machine} {operation}: {error}"))
         if len(arguments) > self._arguments_bytes_max:
             return fail(NotApplied("too_large", f"arguments of {len(arguments)} bytes; {self._arguments_bytes_max} are allowed"))
+        if fresh is not None:
+            return self._courier.submit(kind, machine, operation, arguments, 0, _ask(machine, operation, arguments, fresh))
+        if wait_s:
+
+            def shorten(left_s: float) -> bytes:
+                shorter = {**kwargs, "wait_s": left_s}
+                return encode_value((args, shorter) if args else shorter)
+
+            return self._courier.submit_waiting(kind, machine, operation, arguments, wait_s, shorten)
         return self._courier.submit(kind, machine, operation, arguments)
 
     def _call_by_name(self, machine: str, operation: str, *args: Any, **kwargs: Any) -> Deferred[Any]:
@@ -155,10 +256,42 @@ class Client:
             kind = self._operations.kind(machine, operation)
         except NotApplied as problem:
             return fail(problem)
-        return (self.command if kind == "command" else self.query)(machine, operation, *args, **kwargs)
+        if kind != "command":
+            return self.query(machine, operation, *args, **kwargs)
+        args, kwargs = self._operations.with_wait_by_name(machine, operation, args, kwargs)
+        return self.command(machine, operation, *args, **kwargs)
 
     def _closed_down(self, result: Any) -> Any:
         waiting, self._closing = self._closing or [], []
         for done in waiting:
             done.callback(None)
         return result
+
+
+def _ask(machine: str, query: str, arguments: bytes, fresh: Freshness) -> Ask:
+    at_least, max_staleness_s = fresh
+    staleness_ms = min(INDEX_MAX, math.ceil(max_staleness_s * 1000))
+    return Ask(0, machine, query, msgspec.Raw(arguments), "local", at_least, staleness_ms)
+
+
+def _topic_of(topic: str | bytes | None, prefix: str | bytes | None) -> bytes:
+    """What stands in the request. Raises `NotApplied` `invalid_arguments`."""
+    if topic is not None and prefix is not None:
+        raise NotApplied("invalid_arguments", "a watch is of a topic or of a prefix, not of both")
+    text = prefix if topic is None else topic
+    try:
+        wanted = b"" if text is None else text.encode() if isinstance(text, str) else bytes(memoryview(text))
+    except (TypeError, UnicodeEncodeError) as error:
+        raise NotApplied("invalid_arguments", f"a topic is text or bytes: {error}") from None
+    if len(wanted) > TOPIC_BYTES_MAX:
+        raise NotApplied("invalid_arguments", f"a topic of {len(wanted)} bytes; {TOPIC_BYTES_MAX} are allowed")
+    return wanted
+
+
+def _require_machine(machine: str) -> None:
+    if not (0 < len(machine) <= NAME_LENGTH_MAX and machine.isprintable()):
+        raise _no_machine(machine)
+
+
+def _no_machine(machine: str) -> NotApplied:
+    return NotApplied("unknown_machine", f"{machine[:NAME_LENGTH_MAX]!r} cannot be the name of a machine")

@@ -54,9 +54,10 @@ class Link(Protocol):
         address: of the server, as it was configured or named by another server.
         in_flight: calls sent and not answered, by the id of the request.
         in_flight_bytes: their size.
+        waits: how many of them the server may let wait on purpose.
         requests_max: more than so many in flight the server would answer `overloaded`; it says so when it greets.
         frame_bytes_max: longest frame the server takes.
-        heard_s: when something came last, or when it began to owe an answer; on the monotonic clock.
+        heard_s: when something came last, or when it began to owe an answer (beside those that may wait); on the monotonic clock.
         retired: no new requests are sent on it; it ends when the last one is answered.
     """
 
@@ -66,6 +67,7 @@ class Link(Protocol):
         self.address = address
         self.in_flight: dict[int, Call] = {}
         self.in_flight_bytes = 0
+        self.waits = 0
         self.requests_max = 0
         self.frame_bytes_max = 0
         self.heard_s = monotonic()
@@ -79,8 +81,10 @@ class Link(Protocol):
 
     def enter(self, call: Call) -> int:
         """Note that `call` is about to be sent; the id for its request. Each try has its own, so that no late answer meets another try."""
-        if not self.in_flight:
+        if len(self.in_flight) == self.waits:
             self.heard_s = self._monotonic()
+        if call.wait_s:
+            self.waits += 1
         self._last_id += 1
         self.in_flight[self._last_id] = call
         self.in_flight_bytes += call.size_bytes
@@ -91,7 +95,13 @@ class Link(Protocol):
         """The try `request_id` of `call` is over."""
         del self.in_flight[request_id]
         self.in_flight_bytes -= call.size_bytes
+        if call.wait_s:
+            self.waits -= 1
         call.in_flight = False
+
+    def given_up(self) -> int:
+        """How many calls are in flight that nobody waits for any more."""
+        return sum(call.deferred is None for call in self.in_flight.values())
 
     def send(self, frame: Requests) -> None:
         """Write one frame."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
-from itertools import takewhile
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail
 from twisted.internet.defer import TimeoutError as OverdueError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -18,28 +17,24 @@ from txraft.client.leader_search import LeaderSearch
 from txraft.client.outgoing import Outgoing
 from txraft.client.retrying import Fate, judge, overdue, told
 from txraft.client.sessions import SessionKeeper
+from txraft.client.under_way import UnderWay
+from txraft.client.wait_sessions import WaitSessions
 from txraft.errors import NotApplied, Outcome, Unknown
 from txraft.limits import Limits
 from txraft.statemachine.results import OK, decode_answer
 from txraft.statemachine.values import decode_value
-from txraft.wire.requests import Reply
+from txraft.wire.requests import Ask, PollRequest, Reply
 
 __all__ = ["Courier"]
-
-CALLS_MAX = 10_000
-"""Calls made and not answered; beyond it a call fails as `overloaded`."""
-
-CALL_BYTES_MAX = 67_108_864
-"""Their size."""
 
 SILENCE_S = 3.0
 """A server that owes answers and sends nothing for so long is given up for another."""
 
+QUIET_S = 10.0
+"""A server that owes answers only to what may wait is asked for a sign of life when nothing has come for so long."""
+
 CLOSE_SESSION_S = 1.0
 """Time for the servers to confirm that the session is closed; unconfirmed, it expires."""
-
-_CALL_OVERHEAD_BYTES = 96
-"""More than everything in a frame that belongs to one call beside names and arguments."""
 
 _SESSION_GONE = "the session that could have told whether it was applied is gone"
 
@@ -54,6 +49,9 @@ class Courier:
         session_timeout_s: the session expires when nothing was heard of this client for so long.
         limits: for the window of a session.
         monotonic: the clock for deadlines.
+
+    Attributes:
+        index: the greatest of all answers so far: whoever has applied it has seen what this client has seen.
     """
 
     def __init__(
@@ -66,15 +64,15 @@ class Courier:
         limits: Limits,
         monotonic: Callable[[], float],
     ) -> None:
+        self.index = 0
         self._reactor = reactor
         self._timeout_s = timeout_s
         self._monotonic = monotonic
         self._search = search(self)
         self._outgoing = Outgoing(limits, self._too_large)
         self._sessions = SessionKeeper(reactor, monotonic, session_timeout_s, self)
-        self._pending: dict[int, Call] = {}
-        self._pending_bytes = 0
-        self._last_number = 0
+        self._wait_sessions = WaitSessions(monotonic, session_timeout_s, self)
+        self._under_way = UnderWay(timeout_s, monotonic)
         self._gathering = False
         self._given_up = False
         self._turn: IDelayedCall | None = None
@@ -82,26 +80,43 @@ class Courier:
         self._sweep_s = min(0.25, max(0.01, timeout_s / 40))
         self._closed = False
 
-    def submit(self, kind: Kind, machine: str = "", operation: str = "", arguments: bytes = b"", option: int = 0) -> Deferred[Any]:
-        """Make a call of the client's user. `arguments` are encoded; `option` is as in `Call`."""
-        if self._closed:
-            return fail(NotApplied("client_closed", "this client was closed"))
-        size_bytes = len(arguments) + 4 * (len(machine) + len(operation)) + _CALL_OVERHEAD_BYTES
-        if len(self._pending) >= CALLS_MAX or self._pending_bytes + size_bytes > CALL_BYTES_MAX:
-            return fail(NotApplied("overloaded", f"{len(self._pending)} calls of this client are unanswered"))
-        return self._begin(kind, machine, operation, arguments, option, size_bytes)
+    def submit(
+        self, kind: Kind, machine: str = "", operation: str = "", arguments: bytes = b"", option: int = 0, template: Ask | None = None
+    ) -> Deferred[Any]:
+        """Make a call of the client's user. `arguments` are encoded; `option` and `template` are as in `Call`."""
+        try:
+            return self._begin(self._under_way.new(kind, machine, operation, arguments, option, template))
+        except NotApplied as problem:
+            return fail(problem)
 
-    def ask_about_session(self, kind: Kind, option: int = 0) -> Deferred[Any]:
-        """Open, keep or close the session: not counted among the user's calls, which may all be waiting for this one."""
-        return self._begin(kind, "", "", b"", option, _CALL_OVERHEAD_BYTES)
+    def submit_waiting(
+        self, kind: Kind, machine: str, command: str, arguments: bytes, wait_s: float, shorten: Callable[[float], bytes]
+    ) -> Deferred[Any]:
+        """Call a command that may wait on the server; all is as in `Call`."""
+        try:
+            call = self._under_way.new_waiting(kind, machine, command, arguments, wait_s)
+        except NotApplied as problem:
+            return fail(problem)
+        call.shorten = shorten
+        return self._begin(call)
 
-    def _begin(self, kind: Kind, machine: str, operation: str, arguments: bytes, option: int, size_bytes: int) -> Deferred[Any]:
-        self._last_number = number = self._last_number + 1
-        call = Call(number, kind, machine, operation, arguments, size_bytes, self._monotonic() + self._timeout_s, option)
+    def poll(self, request: PollRequest) -> Deferred[Any]:
+        """Ask for a page of events."""
+        return self._begin(self._under_way.new_poll(request))
+
+    def ask_about_session(self, kind: Kind, option: int = 0, *, session: int = 0) -> Deferred[Any]:
+        """Open, keep or close a session."""
+        return self._begin(self._under_way.new_for_session(kind, option, session))
+
+    def _begin(self, call: Call) -> Deferred[Any]:
         call.deferred = deferred = Deferred[Any](functools.partial(self._cancelled, call))
-        self._pending[number] = call
-        self._pending_bytes += size_bytes
-        self._outgoing.put(call)
+        if self._closed and call.kind is not Kind.CLOSE_SESSION:
+            self._finish(call)
+            return fail(NotApplied("client_closed", "this client was closed"))
+        if call.kind is Kind.WAITING_COMMAND:
+            self._wait_sessions.lend(call)
+        else:
+            self._outgoing.put(call)
         if self._turn is None and not self._gathering:
             self._schedule()
         return deferred
@@ -113,12 +128,15 @@ class Courier:
         deferred = call.deferred
         assert deferred is not None
         call.deferred = None
-        del self._pending[call.number]
-        self._pending_bytes -= call.size_bytes
+        self._under_way.ended(call)
         if call.serial:
-            session = self._sessions.current
-            if session is not None and session.id == call.session:
-                session.finished(call.serial)
+            if call.kind is Kind.WAITING_COMMAND:
+                if not self._closed:
+                    (self._wait_sessions.rid if call.may_have_changed else self._wait_sessions.give_back)(call)
+            else:
+                session = self._sessions.current
+                if session is not None and session.id == call.session:
+                    session.finished(call.serial)
         return deferred
 
     def _fail(self, call: Call, problem: Outcome) -> None:
@@ -153,6 +171,8 @@ class Courier:
 
     def _replied(self, link: Link, reply: Reply, call: Call) -> None:
         answer = decode_answer(reply.answer)
+        if answer.index > self.index:
+            self.index = answer.index
         result: Any = None
         problem: Outcome | None = None
         if answer.outcome == OK:
@@ -182,6 +202,8 @@ class Courier:
         fate = judge(problem, repeatable=call.repeatable, maybe_taken=call.maybe_taken)
         if problem.code == "session_expired" and call.kind is Kind.COMMAND:
             self._sessions.lost(call.session)
+        elif problem.code == "session_expired" and call.kind is Kind.WAITING_COMMAND:
+            call.session = call.serial = 0
         elif fate is Fate.NEW_SESSION:
             fate = Fate.FINAL  # It concerned the session itself.
         if fate is Fate.FINAL:
@@ -194,6 +216,11 @@ class Courier:
         self._try_again(call)
 
     def _try_again(self, call: Call) -> None:
+        if call.shorten is not None:
+            call.arguments = call.shorten(self._under_way.wait_left_s(call))
+        if call.kind is Kind.WAITING_COMMAND:
+            (self._outgoing.put_back if call.session else self._wait_sessions.lend)(call)
+            return
         session = self._sessions.current
         if call.session and (session is None or session.id != call.session):
             if call.maybe_taken:
@@ -217,7 +244,23 @@ class Courier:
         for call in self._outgoing.in_session():
             self._fail(call, told(problem, maybe_taken=call.maybe_taken))
 
+    def ready_to_send(self, call: Call) -> None:
+        """A command that waits has its session."""
+        self._outgoing.put(call)
+
+    def no_session_for(self, call: Call, problem: Outcome) -> None:
+        """A command that waits gets none."""
+        self._fail(call, told(problem, maybe_taken=call.maybe_taken))
+
     # Sending
+
+    def link_retired(self, link: Link) -> None:
+        """Nothing new is sent on `link`. Polls on it are asked elsewhere at once: they change nothing, and would keep it for long."""
+        for request_id, call in list(link.in_flight.items()):
+            if call.kind is Kind.POLL:
+                link.answered(request_id, call)
+                if call.deferred is not None:
+                    self._outgoing.put_back(call)
 
     def wake(self) -> None:
         """Send what waits and can go now: all of it in one frame."""
@@ -236,7 +279,7 @@ class Courier:
         frames = self._outgoing.fill(link, session, leader=not self._search.pausing)
         for frame in frames:
             link.send(frame)
-            if session is not None:
+            if session is not None and frame.session == session.id:
                 session.used_s = self._monotonic()
         if frames and self._outgoing:
             self._schedule()
@@ -253,30 +296,47 @@ class Courier:
         self.wake()
 
     def _sweep(self) -> None:
-        """Tell those whose time is up. Calls are pending in the order of their deadlines."""
+        """Tell those whose time is up, and see whether the servers are still there."""
         self._sweep_timer = None
-        now_s = self._monotonic()
-        for call in list(takewhile(lambda call: call.deadline_s <= now_s, self._pending.values())):
-            self._fail(call, overdue(self._timeout_s, self._search.trouble, maybe_taken=call.may_have_changed))
+        for call in self._under_way.overdue():
+            trouble = overdue(self._timeout_s + call.wait_s, self._search.trouble, maybe_taken=call.may_have_changed)
+            self._fail(call, trouble)
         if self._given_up:
             self._given_up = False
             self._outgoing.forget_finished()
         self._search.drop_silent(SILENCE_S)
-        if (self._pending or self._search.restless) and self._sweep_timer is None and not self._closed:
+        self._look_after_waits()
+        if (self._under_way or self._search.restless) and self._sweep_timer is None and not self._closed:
             self._sweep_timer = self._reactor.callLater(self._sweep_s, self._sweep)
+
+    def _look_after_waits(self) -> None:
+        link = self._search.link
+        if link is None or not link.waits:
+            return
+        if link.waits == len(link.in_flight) and self._monotonic() - link.heard_s > QUIET_S:
+            # It is not late with its answers, but may be dead all the same. If so, this one will be late.
+            self.ask_about_session(Kind.STATUS).addErrback(lambda _: None)
+        elif link.waits > link.requests_max // 4 and link.given_up() > link.requests_max // 8:
+            self._search.renew()
+            self.wake()
 
     # The end
 
     async def close(self) -> None:
         """Fail what is under way, close the session if that is possible, disconnect. To be called once."""
         self._closed = True
-        for call in list(self._pending.values()):
+        calls = self._under_way.all()
+        sessions = [call.session for call in calls if call.kind is Kind.WAITING_COMMAND and call.session]
+        for call in calls:
             kind = Unknown if call.may_have_changed else NotApplied
             self._fail(call, kind("client_closed", "this client was closed before the answer"))
-        if self._sessions.current is not None and self._search.link is not None:
-            closed = self.ask_about_session(Kind.CLOSE_SESSION)
+        sessions += self._wait_sessions.take_free()
+        if self._sessions.current is not None:
+            sessions.append(self._sessions.current.id)
+        if sessions and self._search.link is not None:
+            closed = DeferredList([self.ask_about_session(Kind.CLOSE_SESSION, session=one) for one in sessions], consumeErrors=True)
             self.wake()
-            with contextlib.suppress(Outcome, OverdueError, CancelledError):  # Unconfirmed, it expires.
+            with contextlib.suppress(OverdueError, CancelledError):  # Unconfirmed, they expire.
                 await closed.addTimeout(CLOSE_SESSION_S, self._reactor)
         self._sessions.stop()
         for timer in (self._turn, self._sweep_timer):

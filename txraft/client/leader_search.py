@@ -42,6 +42,9 @@ class SearchOwner(Protocol):
     def link_lost(self, link: Link, why: str) -> None:
         """What was in flight on `link` will not be answered."""
 
+    def link_retired(self, link: Link) -> None:
+        """Nothing new will be sent on `link`. What need not be answered there should be asked elsewhere."""
+
 
 class LeaderSearch:
     """Holds the one connection that new requests leave on, and older ones until they are answered. It connects only when it is asked to.
@@ -91,11 +94,17 @@ class LeaderSearch:
         return [*self._retired, self.link] if self.link is not None else list(self._retired)
 
     def drop_silent(self, silence_s: float) -> None:
-        """Give up connections that owe answers, or their end, and have been silent for so long."""
+        """Give up connections that owe answers other than to what may wait, or their end, and have been silent for so long."""
         now_s = self._monotonic()
         for link in self.links():
-            if (link.in_flight or link.retired) and now_s - link.heard_s > silence_s:
+            if (len(link.in_flight) > link.waits or link.retired) and now_s - link.heard_s > silence_s:
                 link.drop(f"silent for {silence_s:g} s")
+
+    def renew(self) -> None:
+        """Go on over a new connection to the same server: the end of the old one rids the server of what nobody waits for any more."""
+        if self.link is not None:
+            self._target = self.link.address
+            self._retire(self.link)
 
     @property
     def restless(self) -> bool:
@@ -228,6 +237,7 @@ class LeaderSearch:
         link.retired = True
         self.link = None
         self._retired.add(link)
+        self._owner.link_retired(link)
 
     def _is_news(self, address: str) -> bool:
         """Whether a hint can be followed, and elsewhere than to where it came from."""

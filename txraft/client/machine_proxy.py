@@ -23,6 +23,7 @@ class Operations:
     def __init__(self, describe: Callable[[], Deferred[dict[str, Any]]]) -> None:
         self._describe = describe
         self._kinds: dict[str, dict[str, str]] | None = None
+        self._waiting_commands: dict[tuple[str, str], list[str]] = {}
         self._waiting: list[Deferred[None]] = []
 
     @property
@@ -45,6 +46,19 @@ class Operations:
             raise NotApplied("unknown_machine", f"there is no machine {machine!r}")
         raise NotApplied("unknown_command", f"{machine!r} has no command or query {operation!r}, but {', '.join(operations)}")
 
+    def with_wait_by_name(
+        self, machine: str, command: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a command, with `wait_s` by name, where the client sees it."""
+        names = self._waiting_commands.get((machine, command))
+        if names is None or not names.index("wait_s") < len(args) <= len(names):
+            return args, kwargs
+        at = names.index("wait_s")
+        by_name = dict(zip(names[at:], args[at:], strict=False))
+        if by_name.keys() & kwargs.keys():
+            return args, kwargs  # Given twice: for the servers to tell.
+        return args[:at], {**by_name, **kwargs}
+
     def learn(self) -> Deferred[None]:
         """Fires when they are known; fails as `describe` does. However many wait, one question is asked."""
         waiter = Deferred[None](self._forget)
@@ -61,6 +75,12 @@ class Operations:
         self._kinds = {
             machine: {**dict.fromkeys(described["commands"], "command"), **dict.fromkeys(described["queries"], "query")}
             for machine, described in machines.items()
+        }
+        self._waiting_commands = {
+            (machine, command): [parameter["name"] for parameter in operation["parameters"]]
+            for machine, described in machines.items()
+            for command, operation in described["commands"].items()
+            if any(parameter["name"] == "wait_s" for parameter in operation.get("parameters", ()))
         }
         for waiter in self._woken():
             waiter.callback(None)

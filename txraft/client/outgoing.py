@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from operator import attrgetter
 
-from txraft.client.calls import ANYWHERE, Call, Kind
+from txraft.client.calls import ALONE, ANYWHERE, Call, Kind
 from txraft.client.connection import Link
 from txraft.client.sessions import Session
 from txraft.limits import Limits
@@ -27,7 +27,9 @@ _NUMBER = attrgetter("number")
 
 
 class Outgoing:
-    """Three queues, by what a call must wait for: any server, the leader, the leader and a session. Bounded by the client.
+    """Queues by what a call must wait for: any server, the leader, the leader and a session; and polls, and what travels alone.
+
+    Bounded by the client.
 
     Args:
         limits: for the window of a session.
@@ -39,11 +41,13 @@ class Outgoing:
         self._anywhere: deque[Call] = deque()
         self._to_leader: deque[Call] = deque()
         self._in_session: deque[Call] = deque()
+        self._polls: deque[Call] = deque()
+        self._alone: deque[Call] = deque()
         self._again: list[Call] = []
         self._window = limits.session_results_max
 
     def __bool__(self) -> bool:
-        return bool(self._in_session or self._to_leader or self._anywhere or self._again)
+        return bool(self._in_session or self._to_leader or self._anywhere or self._polls or self._alone or self._again)
 
     def put(self, call: Call) -> None:
         """Send it when its turn comes."""
@@ -65,7 +69,7 @@ class Outgoing:
     def forget_finished(self) -> None:
         """Let go of calls that were given up while they waited."""
         self._again = [call for call in self._again if call.deferred is not None]
-        for queue in (self._anywhere, self._to_leader, self._in_session):
+        for queue in (self._anywhere, self._to_leader, self._in_session, self._polls, self._alone):
             live = [call for call in queue if call.deferred is not None]
             queue.clear()
             queue.extend(live)
@@ -76,12 +80,12 @@ class Outgoing:
         Args:
             link: the connection they leave on.
             session: the open session, if there is one.
-            leader: False takes only what any server answers.
+            leader: False takes only what any server answers, and has not been turned away before.
 
         Returns:
-            No frame, one, or two: commands that want no session cannot stand in the frame of a session.
+            Frames. Commands that want no session cannot stand in the frame of a session, nor those of one session in that of another.
         """
-        if self._again:
+        if self._again and leader:
             self._put_first()
         room = min(FRAME_REQUESTS_MAX, link.requests_max - len(link.in_flight))
         bytes_room = min(FRAME_BYTES_AIM, link.frame_bytes_max) if link.in_flight_bytes < IN_FLIGHT_BYTES_MAX else 0
@@ -110,7 +114,38 @@ class Outgoing:
         frames = [Requests(0, 0, without)] if without else []
         if within:
             frames.append(Requests(session.id, session.first_outstanding, within) if session else Requests(0, 0, within))
+        if self._polls or self._alone:
+            self._fill_waits(link, frames, leader=leader)
         return frames
+
+    def _fill_waits(self, link: Link, frames: list[Requests], *, leader: bool) -> None:
+        """Add what may wait on the server for long. It takes up half of the room on a connection at most, so that it holds up nobody."""
+        frame_bytes_max = min(FRAME_BYTES_AIM, link.frame_bytes_max)
+        waits_max = max(1, link.requests_max // 2)
+        polls: list[Request] = []
+        polls_bytes = 0
+        for queue in (self._polls, self._alone) if leader else (self._polls,):
+            while queue and len(link.in_flight) < link.requests_max and link.in_flight_bytes < IN_FLIGHT_BYTES_MAX:
+                call = queue[0]
+                if call.wait_s and link.waits >= waits_max:
+                    break
+                queue.popleft()
+                if call.deferred is None:
+                    continue
+                if call.size_bytes > link.frame_bytes_max:
+                    self._reject(call)
+                    continue
+                request = call.request(link.enter(call))
+                if queue is self._alone:
+                    frames.append(Requests(call.session, call.serial, [request]))
+                    continue
+                if polls_bytes + call.size_bytes > frame_bytes_max and polls:
+                    frames.append(Requests(0, 0, polls))
+                    polls, polls_bytes = [], 0
+                polls.append(request)
+                polls_bytes += call.size_bytes
+        if polls:
+            frames.append(Requests(0, 0, polls))
 
     def _number(self, call: Call, session: Session | None) -> bool:
         """Give a command its place in the session, if there is one; it keeps it through all its tries."""
@@ -128,6 +163,13 @@ class Outgoing:
         self._again = []
 
     def _queue_of(self, call: Call) -> deque[Call]:
-        if call.kind is Kind.COMMAND:
+        kind = call.kind
+        if kind is Kind.COMMAND:
             return self._in_session
-        return self._anywhere if call.kind in ANYWHERE else self._to_leader
+        if kind is Kind.QUERY or kind is Kind.COMMAND_WITHOUT_SESSION:
+            return self._to_leader
+        if kind is Kind.POLL:
+            return self._polls
+        if kind in ALONE:
+            return self._alone
+        return self._anywhere if kind in ANYWHERE else self._to_leader
