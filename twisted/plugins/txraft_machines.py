@@ -2,5 +2,6 @@
 
 from txraft.statemachine import StateMachinePlugin
 
+config = StateMachinePlugin("config", "txraft.machines.config_store.ConfigStore")
 counter = StateMachinePlugin("counter", "txraft.machines.counter.Counter")
 queue = StateMachinePlugin("queue", "txraft.machines.work_queue.WorkQueue")

@@ -1,0 +1,297 @@
+"""All versions of all keys: the newest ones by key and in order, earlier ones by key, and all in the order in which they were written.
+
+The live keys are in a container of their own that knows ranks: counting a range, or finding its first keys, takes the same time however
+many there are. Nothing here is copied when a key is written: a version is one small record that all parts share.
+
+Compaction moves one number at once; what it makes unreadable is dropped in portions, along with later commands: see `sweep`.
+
+Source: etcd's `mvcc` package.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+from sortedcontainers import SortedList
+
+from txraft.errors import Refused
+from txraft.machines.config_store.key_values import Budget, KeyValue
+from txraft.machines.config_store.leases import Leases
+
+__all__ = ["Versions"]
+
+MOD_REVISION = attrgetter("mod_revision")
+
+
+class Versions:
+    """The keys and their versions.
+
+    Attributes:
+        leases: told which key is attached to which.
+        revision: the newest one; the first write makes 2.
+        compacted: earlier revisions than this one cannot be read; 0: all can.
+        unswept: there are versions to be dropped by `sweep`.
+        live: the newest version of each key that is there.
+        keys: these keys in order.
+        past: the kept versions of a key that are not in `live`, in order: superseded ones and deletions.
+        gone: keys that are in `past` only, in order.
+        log: versions in the order in which they were written, from `log_start` on (what is before it, is dropped in large portions).
+    """
+
+    def __init__(self, leases: Leases) -> None:
+        self.leases = leases
+        self.revision = 1
+        self.compacted = 0
+        self.live: dict[bytes, KeyValue] = {}
+        self.keys: SortedList[bytes] = SortedList()
+        self.past: dict[bytes, list[KeyValue]] = {}
+        self.gone: SortedList[bytes] = SortedList()
+        self.log: list[KeyValue] = []
+        self.log_start = 0
+        self.unswept = False
+
+    # Writing. The caller raises `revision` when all of it is done.
+
+    def put(self, key: bytes, value: bytes, lease: int) -> KeyValue | None:
+        """Write a key at the next revision; its live version before. The lease must be there."""
+        before = self.live.get(key)
+        revision = self.revision + 1
+        if before is None:
+            if key in self.past:
+                self.gone.remove(key)
+            self.keys.add(key)
+            after = KeyValue(key, value, revision, revision, 1, lease)
+            if lease:
+                self.leases.move_key(key, 0, lease)
+        else:
+            key = before.key  # one copy for all versions
+            past = self.past.get(key)
+            if past is None:
+                self.past[key] = [before]
+            else:
+                past.append(before)
+            after = KeyValue(key, value, before.create_revision, revision, before.version + 1, lease)
+            if lease != before.lease:
+                self.leases.move_key(key, before.lease, lease)
+        self.live[key] = after
+        self.log.append(after)
+        return before
+
+    def delete_ranks(self, start: int, stop: int) -> None:
+        """Delete the live keys of these ranks at the next revision."""
+        keys = list(self.keys.islice(start, stop))
+        del self.keys[start:stop]
+        self._bury(keys)
+
+    def delete_keys(self, keys: Iterable[bytes]) -> None:
+        """Delete these live keys, in order, at the next revision."""
+        ordered = sorted(keys)
+        for key in ordered:
+            self.keys.remove(key)
+        self._bury(ordered)
+
+    def _bury(self, keys: list[bytes]) -> None:
+        revision = self.revision + 1
+        for key in keys:
+            before = self.live.pop(key)
+            if before.lease:
+                self.leases.move_key(key, before.lease, 0)
+            deleted = KeyValue(before.key, b"", 0, revision, 0, 0)
+            past = self.past.get(key)
+            if past is None:
+                self.past[key] = [before, deleted]
+            else:
+                past += (before, deleted)
+            self.log.append(deleted)
+        self.gone.update(keys)
+
+    def roll_back(self, mark: int) -> None:
+        """Undo what was written since the log had this length."""
+        while len(self.log) > mark:
+            undone = self.log.pop()
+            key, past = undone.key, self.past.get(undone.key, [])
+            if undone.version:
+                del self.live[key]
+                self.keys.remove(key)
+            else:
+                past.pop()
+                self.gone.remove(key)
+            before = past[-1] if past else None
+            if before is not None and before.version:
+                past.pop()
+                self.live[key] = before
+                self.keys.add(key)
+            elif past:
+                self.gone.add(key)
+            if not past:
+                self.past.pop(key, None)
+            self.leases.move_key(key, undone.lease, self.live[key].lease if key in self.live else 0)
+
+    # Reading.
+
+    def check_readable(self, revision: int, newest: int) -> None:
+        """Raises `Refused` `compacted` or `future_revision`."""
+        if revision > newest:
+            raise Refused("future_revision", f"revision {revision} is not there yet; the newest is {newest}", newest=newest)
+        if revision < self.compacted:
+            raise Refused(
+                "compacted", f"revision {revision} is compacted; the oldest that can be read is {self.compacted}", oldest=self.compacted
+            )
+
+    def ranks(self, first: bytes, end: bytes | None) -> tuple[int, int]:
+        """Which of `keys` lie in a range of `bounds`: first rank, rank after the last."""
+        if end is None:
+            start = self.keys.bisect_left(first)
+            return start, start + (first in self.live)
+        return _ranks(self.keys, first, end)
+
+    def at(self, key: bytes, revision: int) -> KeyValue | None:
+        """A key as it was at a revision that is not compacted."""
+        found = self.live.get(key)
+        if found is None or found.mod_revision > revision:
+            past = self.past.get(key, ())
+            place = bisect_right(past, revision, key=MOD_REVISION)
+            found = past[place - 1] if place else None
+        return found if found is not None and found.version else None
+
+    def between(self, first: bytes, end: bytes, revision: int, budget: Budget) -> Iterator[KeyValue]:
+        """All keys of a range as they were at a revision, in order. Raises `Refused` `too_large`."""
+        start, stop = _ranks(self.keys, first, end)
+        gone_start, gone_stop = _ranks(self.gone, first, end)
+        for key in merge(self.keys.islice(start, stop), self.gone.islice(gone_start, gone_stop)):
+            budget.look_at(1)
+            if (found := self.at(key, revision)) is not None:
+                yield found
+
+    def count_at(self, first: bytes, end: bytes, revision: int, budget: Budget) -> int:
+        """How many keys of a range were there at a revision: by what was written since, or key by key, whichever is shorter."""
+        start, stop = _ranks(self.keys, first, end)
+        gone_start, gone_stop = _ranks(self.gone, first, end)
+        since = bisect_right(self.log, revision, lo=self.log_start, key=MOD_REVISION)
+        changes = len(self.log) - since
+        if changes > stop - start + gone_stop - gone_start:
+            return sum(1 for _ in self.between(first, end, revision, budget))
+        budget.look_at(changes)
+        changed = {one.key for one in self.log[since:] if first <= one.key and (not end or one.key < end)}
+        return stop - start + sum((self.at(key, revision) is not None) - (key in self.live) for key in changed)
+
+    def kept(self, key: bytes) -> list[KeyValue]:
+        """The versions of a key that can be read, deletions among them, in order."""
+        past, live = self.past.get(key, []), self.live.get(key)
+        versions = past if live is None else [*past, live]
+        place = bisect_left(versions, self.compacted, key=MOD_REVISION)
+        at_compacted = place < len(versions) and versions[place].mod_revision == self.compacted
+        if place and not at_compacted and versions[place - 1].version:
+            place -= 1  # what the key was at the compacted revision
+        return versions[place:]
+
+    def position(self, revision: int) -> int:
+        """Where in the log the first version of this or a later revision stands."""
+        return bisect_left(self.log, revision, lo=self.log_start, key=MOD_REVISION)
+
+    # Compaction.
+
+    def compact(self, revision: int) -> None:
+        """Make this the oldest revision that can be read. Raises `Refused`."""
+        if revision <= self.compacted:
+            raise Refused(
+                "compacted", f"revision {revision} is compacted already, as is all before {self.compacted}", oldest=self.compacted
+            )
+        self.check_readable(revision, self.revision)
+        self.compacted = revision
+        self._look_for_unswept()
+
+    def _look_for_unswept(self) -> None:
+        self.unswept = self.log_start < len(self.log) and self.log[self.log_start].mod_revision < self.compacted
+
+    def sweep(self, portion: int) -> None:
+        """Drop what compaction has made unreadable among the oldest `portion` versions of the log (and the rest of their last revision).
+
+        Of each key, what the newest of these supersedes goes; it goes itself when it is a deletion, else it stays: it is what the key
+        was at the compacted revision. Versions at that very revision stay in the log: watches may begin there.
+        """
+        stop = self.position(self.compacted)
+        if self.log_start + portion < stop:
+            stop = self.position(self.log[self.log_start + portion].mod_revision + 1)
+            stop = min(stop, self.position(self.compacted))
+        for key, newest in {one.key: one for one in self.log[self.log_start : stop]}.items():
+            self._forget_before(key, newest)
+        self.log_start = stop
+        self._look_for_unswept()
+        if not self.unswept or 16 * stop > len(self.log):
+            del self.log[:stop]
+            self.log_start = 0
+
+    def _forget_before(self, key: bytes, newest: KeyValue) -> None:
+        past = self.past.get(key)
+        if past is None:
+            return
+        if self.live.get(key) is newest:
+            del self.past[key]
+            return
+        place = bisect_left(past, newest.mod_revision, key=MOD_REVISION)
+        while past[place] is not newest:  # one revision may write a key more than once
+            place += 1
+        del past[: place + (newest.version == 0)]
+        if not past:
+            del self.past[key]
+            if key not in self.live:
+                self.gone.remove(key)
+
+    # The whole state.
+
+    def snapshot(self) -> dict[str, Any]:
+        """As plain values: versions that are not in the log any more by key, then the log."""
+        oldest = self.log[self.log_start].mod_revision if self.log_start < len(self.log) else 0
+        settled = []
+        for key in chain(self.keys, self.gone) if self.compacted else ():
+            past = self.past.get(key)
+            first = past[0] if past else self.live[key]
+            if first.mod_revision < oldest:
+                settled.append(first)
+        return {
+            "revision": self.revision,
+            "compacted": self.compacted,
+            "settled": _columns(settled),
+            "log": _columns(self.log[self.log_start :]),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Become what `snapshot` gave. The leases must be there."""
+        self.revision, self.compacted = state["revision"], state["compacted"]
+        names: dict[bytes, bytes] = {}
+        for row in zip(*state["settled"], strict=True):
+            self._restore_version(row, names)
+        self.log = [self._restore_version(row, names) for row in zip(*state["log"], strict=True)]
+        self._look_for_unswept()
+        self.keys, self.gone = SortedList(self.live), SortedList(key for key in self.past if key not in self.live)
+        for version in self.live.values():
+            if version.lease:
+                self.leases.move_key(version.key, 0, version.lease)
+
+    def _restore_version(self, row: Sequence[Any], names: dict[bytes, bytes]) -> KeyValue:
+        key = names.setdefault(row[0], row[0])  # one copy for all versions
+        version = KeyValue(key, *row[1:])
+        before = self.live.pop(key, None)
+        if before is not None:
+            self.past.setdefault(key, []).append(before)
+        if version.version:
+            self.live[key] = version
+        else:
+            self.past.setdefault(key, []).append(version)
+        return version
+
+
+def _columns(versions: list[KeyValue]) -> list[list[Any]]:
+    """Field by field: half the bytes of maps, and no object for each version that the garbage collector would have to look at."""
+    return [[getattr(one, name) for one in versions] for name in KeyValue.__struct_fields__]
+
+
+def _ranks(keys: SortedList[bytes], first: bytes, end: bytes) -> tuple[int, int]:
+    start = keys.bisect_left(first)
+    return start, max(start, keys.bisect_left(end)) if end else len(keys)
