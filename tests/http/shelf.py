@@ -30,6 +30,32 @@ class Shelf(StateMachine):
     def raw(self, ctx: Context, content: bytes) -> bytes:
         return content
 
+    @command
+    def happen(self, ctx: Context, topic: str = "t", count: int = 1, content: bytes = b"") -> int:
+        """Something happens.
+
+        Events of one topic, numbered.
+        """
+        for number in range(count):
+            ctx.emit(topic, number=number, content=content)
+        return ctx.index
+
+    @command
+    def take(self, ctx: Context, name: str = "", wait_s: float = 0.0) -> Any:
+        return self.kept
+
+    @command
+    def take_patiently(self, ctx: Context, wait_s: float = 20.0) -> Any:
+        return self.kept
+
+    @command
+    def refuse_bytes(self, ctx: Context, key: bytes) -> None:
+        raise Refused("not_there", "no such key", key=key)
+
+    @query
+    def fetch(self, key: bytes, end: bytes | None = None, more: list[bytes] = []) -> Any:  # noqa: B006
+        return {"key": key, "end": end, "more": more, key: [(key,)]}
+
     @query
     def kept_now(self) -> Any:
         return self.kept
@@ -56,6 +82,12 @@ class Shelf(StateMachine):
     @query
     def timed(self, timeout: int, consistency: str) -> list[Any]:
         return [timeout, consistency]
+
+    def waits_on(self, name: str, arguments: Any) -> str | None:
+        return None if self.kept else name
+
+    def supply(self, topic: bytes) -> int:
+        return 1
 
     def snapshot(self) -> Any:
         return self.kept
