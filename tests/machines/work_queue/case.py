@@ -74,7 +74,7 @@ class QueueCase(SynchronousTestCase):
     def refused(self, command: str, *arguments: Any, **named: Any) -> Refused:
         """A command is refused, and has changed nothing."""
         before = self.state()
-        refusal = self.assertRaises(Refused, self.call, command, *arguments, **named)
+        refusal: Refused = self.assertRaises(Refused, self.call, command, *arguments, **named)
         self.assertEqual(self.state(), before)
         return refusal
 
@@ -82,7 +82,7 @@ class QueueCase(SynchronousTestCase):
         """Arguments that do not even reach the log; the sentence that says so."""
         error = self.assertRaises(NotApplied, self.call, command, **arguments)
         self.assertEqual(error.code, "invalid_arguments")
-        return error.message
+        return str(error.message)
 
     def events(self) -> list[tuple[str, dict[str, Any]]]:
         """Topics and fields of everything emitted."""

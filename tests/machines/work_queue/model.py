@@ -64,7 +64,7 @@ class ModelQueue:
 
     def fits(self, count: int, size: int) -> bool:
         held = sum(len(message.body) for message in self.messages)
-        return len(self.messages) + count <= self.settings["max_length"] and held + size <= self.settings["max_bytes"]
+        return bool(len(self.messages) + count <= self.settings["max_length"] and held + size <= self.settings["max_bytes"])
 
     def admit(self, size: int) -> bool:
         """Make room for one message; False, and nothing done, if there is none to be made."""
@@ -290,5 +290,11 @@ class Model:
 
 
 def shown(message: ModelMessage) -> dict[str, Any]:
-    seen = {"id": message.id, "body": message.body, "priority": message.priority, "deliveries": message.deliveries, "put_ms": message.put_ms}
+    seen = {
+        "id": message.id,
+        "body": message.body,
+        "priority": message.priority,
+        "deliveries": message.deliveries,
+        "put_ms": message.put_ms,
+    }
     return {**seen, "origin": message.origin} if message.origin else seen
