@@ -61,7 +61,7 @@ FLOORS = {
 }
 """`__init__` has none: it runs before everything, so it may import nothing of ours but on demand."""
 
-STANDARD_LIBRARY_ONLY = ("txraft/client/blocking",)
+STANDARD_LIBRARY_ONLY = ("txraft/client/blocking", "txraft/client/recipes/blocking", "txraft/client/recipes/shared/")
 """Files that must work under a bare interpreter (a prefix of their paths)."""
 
 ONLY_DOORS = {("net", "node"): "txraft.node.ports"}
@@ -235,7 +235,10 @@ class FloorsAreChecked(TidyTestCase):
         self.rejected("txraft/errors.py", "import attrs", "attrs")
         self.rejected("txraft/client/blocking.py", "import msgspec", "standard library")
         self.rejected("txraft/client/blocking.py", "from txraft.wire import codec", "floor 0")
+        self.rejected("txraft/client/recipes/shared/locks.py", "from twisted.internet.defer import Deferred", "standard library")
+        self.rejected("txraft/client/recipes/blocking.py", "import attrs", "standard library")
         self.allowed("txraft/client/blocking.py", "import http.client\nfrom txraft.errors import Unknown")
+        self.allowed("txraft/client/recipes/deferred_store.py", "from twisted.internet.defer import Deferred")
 
     def test_the_package_itself_imports_on_demand(self) -> None:
         self.rejected("txraft/__init__.py", "from txraft.embed import RaftNode", "on demand")

@@ -54,6 +54,9 @@ class Client:
         monotonic: the clock for deadlines.
         rng: for pauses between tries.
 
+    Attributes:
+        reactor, monotonic: as they were given; for what is built on this client.
+
     Raises:
         ConfigurationError: an endpoint is no address, or there is none.
     """
@@ -70,8 +73,8 @@ class Client:
         rng: random.Random | None = None,
     ) -> None:
         self._arguments_bytes_max = limits.command_bytes_max
-        self._reactor = reactor
-        self._monotonic = monotonic
+        self.reactor = reactor
+        self.monotonic = monotonic
         self._rng = rng or random.Random()
         search = functools.partial(LeaderSearch, reactor, endpoints, monotonic=monotonic, rng=self._rng)
         self._courier = Courier(
@@ -176,7 +179,7 @@ class Client:
             return self._courier.poll(PollRequest(0, machine, wanted, topic is None, first, skip, wait_ms))
 
         back_off = BackOff(self._rng, longest_s=WATCH_PAUSE_S_MAX)
-        watch = Watch(self._reactor, poll, pages, back_off=back_off, monotonic=self._monotonic, ended=self._watches.discard)
+        watch = Watch(self.reactor, poll, pages, back_off=back_off, monotonic=self.monotonic, ended=self._watches.discard)
         if problem is not None:
             watch.end(problem)
         else:
