@@ -45,11 +45,13 @@ class Script:
         self.dialled: list[int] = []
         self.now = 0.0
         self.slept: list[float] = []
+        self.timeouts_s: list[float] = []
         self.takes_s = 0.0
         self._sessions = 6
 
     def connect(self, scheme: str, host: str, port: int, timeout_s: float) -> http.client.HTTPConnection:
         self.dialled.append(port)
+        self.timeouts_s.append(timeout_s)
         if port in self.dead:
             raise ConnectionRefusedError("connection refused")
         return _Connection(self, port, timeout_s)
@@ -83,7 +85,7 @@ class Script:
 
 DESCRIPTION = {
     "counter": {
-        "commands": {"add": {"parameters": [{"name": "name"}, {"name": "amount"}]}},
+        "commands": {"add": {"parameters": [{"name": "name"}, {"name": "amount"}, {"name": "wait_s"}]}},
         "queries": {"get": {"parameters": [{"name": "name"}]}},
     }
 }
@@ -162,7 +164,7 @@ class CallTests(BlockingTestCase):
 
     def test_too_many_positional_arguments_or_one_given_twice_are_not_applied(self) -> None:
         with self.assertRaises(NotApplied) as too_many:
-            self.client.command("counter", "add", "a", 1, 2)
+            self.client.command("counter", "add", "a", 1, 2, 3)
         with self.assertRaises(NotApplied) as twice:
             self.client.command("counter", "add", "a", name="b")
         self.assertEqual([too_many.exception.code, twice.exception.code], ["invalid_arguments"] * 2)
@@ -308,6 +310,88 @@ class RetryTests(BlockingTestCase):
     def test_an_endless_answer_is_not_read_to_its_end(self) -> None:
         self.script.answers = [(200, b" " * (RESPONSE_BYTES_MAX + 1))]
         self.assertEqual(self.fails(lambda: self.add(exactly_once=False), Unknown).code, "unexpected_answer")
+
+
+class WaitTests(BlockingTestCase):
+    def bodies(self) -> list[Any]:
+        return [body for _, _, path, _, body in self.script.asked if path == "/v1/counter/add"]
+
+    def test_a_command_that_may_wait_has_so_much_longer(self) -> None:
+        self.script.takes_s = 3.4
+        self.script.answers = [TimeoutError()] * 3
+        self.assertEqual(self.add(wait_s=20), 42)
+        self.assertEqual({port for port, *_ in self.script.asked}, {1, 2, 3})
+
+    def test_a_server_is_given_the_wait_and_its_share_of_the_time(self) -> None:
+        self.add()
+        self.add(wait_s=20)
+        self.assertEqual(self.script.timeouts_s[-2:], [10 / 3, 20 + 10 / 3])
+
+    def test_sent_again_it_waits_for_what_is_left(self) -> None:
+        self.script.takes_s = 12.0
+        self.script.answers = [problem(503, "not_applied", "leadership_lost")]
+        self.add(wait_s=20)
+        waits = [body["wait_s"] for body in self.bodies()]
+        self.assertEqual(waits[0], 8)  # Opening the session has taken some of it.
+        self.assertEqual(waits[1:], [0.0])
+
+    def test_at_the_end_of_both_it_is_over(self) -> None:
+        self.script.answers = [problem(503, "not_applied", "no_leader")] * 200
+        with self.assertRaises(NotApplied) as caught:
+            self.add(wait_s=20)
+        self.assertIn("within 30 s", caught.exception.message)
+
+    def test_by_position_it_counts_too(self) -> None:
+        self.script.answers = [problem(503, "not_applied", "no_leader")] * 200
+        with self.assertRaises(NotApplied) as caught:
+            self.client.command("counter", "add", "a", 2, 20)
+        self.assertIn("within 30 s", caught.exception.message)
+
+
+class ConsistencyTests(BlockingTestCase):
+    def asked(self, **options: Any) -> str:
+        self.get(**options)
+        return self.script.asked[-1][2].removeprefix("/v1/counter/get?consistency=")
+
+    def test_what_is_asked_for(self) -> None:
+        self.assertEqual(self.asked(), "linearizable")
+        self.assertEqual(self.asked(consistency="local"), "local")
+        self.assertEqual(self.asked(consistency="local", at_least=7, max_staleness_s=0.5), "local&at_least=7&max_staleness=0.5")
+
+    def test_the_greatest_index_of_all_answers_is_seen_again(self) -> None:
+        self.assertEqual(self.asked(consistency="at_least"), "local")
+        for index in (5, 9, 7):
+            self.script.answers = [(200, json.dumps({"result": 1, "index": index, "term": 1}).encode())]
+            self.get()
+        self.assertEqual(self.client.index, 9)
+        self.assertEqual(self.asked(consistency="at_least"), "local&at_least=9")
+        self.assertEqual(self.asked(consistency="at_least", at_least=3), "local&at_least=3")
+
+    def test_a_node_that_is_too_stale_is_left_for_another(self) -> None:
+        self.script.answers = [problem(503, "not_applied", "stale")]
+        self.get(consistency="local", max_staleness_s=1)
+        self.assertEqual([port for port, *_ in self.script.asked], [1, 2])
+
+    def test_what_does_not_go_together(self) -> None:
+        for options in (
+            {"consistency": "lease"},
+            {"at_least": 5},
+            {"max_staleness_s": 1.0},
+            {"consistency": "local", "at_least": -1},
+            {"consistency": "local", "at_least": "5"},
+            {"consistency": "local", "max_staleness_s": 0},
+            {"consistency": "at_least", "max_staleness_s": float("nan")},
+        ):
+            with self.assertRaises(NotApplied) as caught:
+                self.get(**options)
+            self.assertEqual(caught.exception.code, "invalid_arguments")
+        self.assertEqual(self.script.asked, [])
+
+
+class BytesTests(BlockingTestCase):
+    def test_bytes_at_any_depth_are_base64(self) -> None:
+        self.client.query("counter", "get", name=b"\xff", more=[{"key": bytearray(b"a")}, (memoryview(b"b"),)])
+        self.assertEqual(self.script.asked[-1][4], {"name": "/w==", "more": [{"key": "YQ=="}, ["Yg=="]]})
 
 
 class CloseTests(BlockingTestCase):

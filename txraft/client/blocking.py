@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from txraft.client.blocking_http import Connect, JsonApi, open_connection
+from txraft.client.blocking_http import Connect, JsonApi, encode_arguments, open_connection
+from txraft.client.blocking_machine import BlockingMachine
+from txraft.client.blocking_watch import BlockingWatch
+from txraft.client.events import Pages, Place
+from txraft.client.options import freshness, wait_of
 from txraft.client.retrying import BackOff, Fate, judge, overdue, told
 from txraft.errors import NotApplied, Outcome, Refused, Unknown
 
@@ -26,12 +30,16 @@ class BlockingClient:
     Commands are exactly-once: a session is opened before the first, and each is tried, with the same serial number, until it is answered or
     its time is up. Every call returns the value or raises `txraft.errors.Refused`, `NotApplied` or `Unknown`.
 
-    Thread-safe: threads take turns, one call at a time. For calls side by side give each thread its own client, or use `Client`.
+    Thread-safe: threads take turns, one call at a time, also while one waits on the servers. For calls side by side give each thread its
+    own client (`another`), or use `Client`.
 
     Args:
         endpoints: ``HOST:PORT`` of client ports, tried in turn; followers forward to the leader.
         timeout_s: how long one call may take, in seconds, with all its tries.
         monotonic, sleep, rng, connect: for tests.
+
+    Attributes:
+        index: the greatest index of the log in any answer so far: a query with `at_least` of it sees all that this client has seen.
 
     Raises:
         ConfigurationError: an endpoint is not ``HOST:PORT``, or there is none.
@@ -47,12 +55,18 @@ class BlockingClient:
         rng: random.Random | None = None,
         connect: Connect = open_connection,
     ) -> None:
+        self.index = 0
+        self._endpoints = list(endpoints)
+        self._connect = connect
         self._api = JsonApi(endpoints, connect)
         self._timeout_s = timeout_s
         self._monotonic = monotonic
         self._sleep = sleep
-        self._back_off = BackOff(rng or random.Random())
+        self._rng = rng or random.Random()
+        self._back_off = BackOff(self._rng)
+        self._watches: weakref.WeakSet[BlockingWatch] = weakref.WeakSet()
         self._lock = threading.RLock()
+        self._index_lock = threading.Lock()
         self._session: str | None = None
         self._serial = 0
         self._machines: dict[str, Any] | None = None
@@ -65,7 +79,8 @@ class BlockingClient:
             machine: name of the machine, e.g. ``counter``.
             command: name of the command.
             *args: arguments by position; they get the names that the server declares.
-            **kwargs: arguments by name.
+            **kwargs: arguments by name. With a `wait_s` among all arguments the command may wait on the servers for so long, and its time
+                is longer by that.
             exactly_once: False sends it without a session: when the outcome cannot be known it is reported, never tried again.
 
         Raises:
@@ -76,27 +91,96 @@ class BlockingClient:
         with self._lock:
             deadline_s = self._monotonic() + self._timeout_s
             path = f"/v1/{quote(machine, safe='')}/{quote(command, safe='')}"
-            body = self._body(machine, "commands", command, args, kwargs, deadline_s)
+            arguments = self._arguments(machine, "commands", command, args, kwargs, deadline_s)
+            body = encode_arguments(machine, command, arguments)
+            wait_s = wait_of(arguments)
+            deadline_s += wait_s
+
+            def shorter(left_s: float) -> bytes:
+                return encode_arguments(machine, command, {**arguments, "wait_s": left_s}) if left_s < wait_s else body
+
             while True:
-                headers = self._next_key(deadline_s) if exactly_once else {}
+                headers = self._next_key(deadline_s - wait_s) if exactly_once else {}
                 try:
-                    answer = self._perform("POST", path, body, headers, deadline_s, changes=True, repeatable=exactly_once)
-                    return _result(answer, Unknown)
+                    answer = self._perform("POST", path, shorter, headers, deadline_s, wait_s=wait_s, changes=True, repeatable=exactly_once)
+                    return self._result(answer, Unknown)
                 except _SessionGone:
                     self._session = None
 
-    def query(self, machine: str, query: str, /, *args: Any, consistency: str = "linearizable", **kwargs: Any) -> Any:
-        """Run a query and return its result; ``consistency="local"`` asks any node for what it has, however old.
+    def query(
+        self,
+        machine: str,
+        query: str,
+        /,
+        *args: Any,
+        consistency: str = "linearizable",
+        at_least: int | None = None,
+        max_staleness_s: float | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Run a query and return its result.
+
+        Args:
+            machine: name of the machine.
+            query: name of the query.
+            *args: arguments by position; they get the names that the server declares.
+            **kwargs: arguments by name.
+            consistency: ``linearizable`` sees every command answered before, to whomever; ``at_least`` sees all that this client has seen,
+                its own commands among it; ``local`` is what the node that is asked has, however old.
+            at_least: an index of the log, of another client's `index`, say: it is seen in any case. Not with ``linearizable``.
+            max_staleness_s: the node must have heard of the leader within so many seconds. Not with ``linearizable``.
 
         Raises:
             Refused: the machine refused it.
-            NotApplied: it was not answered in time, or cannot be.
+            NotApplied: it was not answered in time, or cannot be; with code `stale` when no node was as fresh in time.
         """
         with self._lock:
             deadline_s = self._monotonic() + self._timeout_s
-            path = f"/v1/{quote(machine, safe='')}/{quote(query, safe='')}?consistency={quote(consistency, safe='')}"
-            body = self._body(machine, "queries", query, args, kwargs, deadline_s)
-            return _result(self._perform("POST", path, body, {}, deadline_s), NotApplied)
+            fresh = freshness(consistency, at_least, max_staleness_s, self.index)
+            path = f"/v1/{quote(machine, safe='')}/{quote(query, safe='')}?consistency={'linearizable' if fresh is None else 'local'}"
+            if fresh is not None:
+                path += (f"&at_least={fresh[0]}" if fresh[0] else "") + (f"&max_staleness={fresh[1]!r}" if fresh[1] else "")
+            body = encode_arguments(machine, query, self._arguments(machine, "queries", query, args, kwargs, deadline_s))
+            return self._result(self._perform("POST", path, body, {}, deadline_s), NotApplied)
+
+    def watch(
+        self, machine: str, topic: str | bytes | None = None, *, prefix: str | bytes | None = None, from_index: int | Place | None = None
+    ) -> BlockingWatch:
+        """Iterate over the events of a machine, in order, none left out and none twice, for as long as the watch is not stopped.
+
+        Args:
+            machine: name of the machine.
+            topic: events of this topic only.
+            prefix: events of all topics that begin so. Without either, all events.
+            from_index: where to begin: an index of the log, or the `place` of the last event that was seen. None: with what happens after
+                this call.
+
+        Raises:
+            NotApplied: there is no such machine, the place is gone (`compacted`), or no server answers.
+        """
+        if self._closed:
+            raise NotApplied("client_closed", "this client was closed")
+        watch = BlockingWatch(
+            JsonApi(self._endpoints, self._connect),
+            machine,
+            topic,
+            prefix,
+            Pages(from_index),
+            timeout_s=self._timeout_s,
+            monotonic=self._monotonic,
+            sleep=self._sleep,
+            back_off=BackOff(self._rng),
+            saw=self._saw,
+        )
+        self._watches.add(watch)
+        watch.begin()
+        return watch
+
+    def another(self) -> BlockingClient:
+        """A client like this one, with a session and a connection of its own: for another thread."""
+        return BlockingClient(
+            self._endpoints, self._timeout_s, monotonic=self._monotonic, sleep=self._sleep, rng=self._rng, connect=self._connect
+        )
 
     def machine(self, name: str) -> BlockingMachine:
         """The commands and queries of one machine as methods: ``client.machine("counter").add("a", 2)``."""
@@ -111,7 +195,9 @@ class BlockingClient:
         return self._get("/v1/machines")
 
     def close(self) -> None:
-        """Close the session, as far as that is possible within a second, and the connection. The client cannot be used after."""
+        """Close the session, as far as that is possible within a second, all watches and connections. The client cannot be used after."""
+        for watch in list(self._watches):
+            watch.end(NotApplied("client_closed", "this client was closed"))
         with self._lock:
             if self._session is not None and not self._closed:
                 with contextlib.suppress(Outcome):  # Otherwise it expires by itself.
@@ -133,12 +219,10 @@ class BlockingClient:
             raise NotApplied("unexpected_answer", f"the answer to GET {path} is no JSON object")
         return answer
 
-    def _body(self, machine: str, kind: str, operation: str, args: Sequence[Any], named: dict[str, Any], deadline_s: float) -> bytes:
-        arguments = {**self._names(machine, kind, operation, args, named, deadline_s), **named} if args else named
-        try:
-            return json.dumps(arguments, allow_nan=False).encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise NotApplied("invalid_arguments", f"{machine} {operation}: {error}") from None
+    def _arguments(
+        self, machine: str, kind: str, operation: str, args: Sequence[Any], named: dict[str, Any], deadline_s: float
+    ) -> dict[str, Any]:
+        return {**self._names(machine, kind, operation, args, named, deadline_s), **named} if args else named
 
     def _names(
         self, machine: str, kind: str, operation: str, args: Sequence[Any], named: dict[str, Any], deadline_s: float
@@ -191,14 +275,26 @@ class BlockingClient:
         # One call at a time: whoever makes this one has the results of all before it.
         return {"Idempotency-Key": f"{self._session}/{self._serial}", "First-Outstanding": str(self._serial)}
 
+    def _result(self, answer: Any, otherwise: type[Outcome]) -> Any:
+        if not isinstance(answer, dict) or "result" not in answer:
+            raise otherwise("unexpected_answer", "the answer holds no result: is it a txraft node?")
+        self._saw(answer.get("index"))
+        return answer["result"]
+
+    def _saw(self, index: Any) -> None:
+        with self._index_lock:
+            if isinstance(index, int) and index > self.index:
+                self.index = index
+
     def _perform(
         self,
         method: str,
         path: str,
-        body: bytes | None,
+        body: bytes | Callable[[float], bytes] | None,
         headers: dict[str, str],
         deadline_s: float,
         *,
+        wait_s: float = 0.0,
         changes: bool = False,
         repeatable: bool = True,
     ) -> Any:
@@ -207,9 +303,10 @@ class BlockingClient:
         Args:
             method: of the request, which is the same at each try.
             path: with the query string.
-            body: JSON, or None.
+            body: JSON, or None; or what makes it from the time for which the servers may still let it wait.
             headers: further ones.
             deadline_s: on the monotonic clock.
+            wait_s: for how long the servers may let it wait; the deadline allows for it.
             changes: it is a command: lost sight of, its outcome is unknown.
             repeatable: sending it twice applies nothing twice.
         """
@@ -222,9 +319,10 @@ class BlockingClient:
         self._back_off.reset()
         while (left_s := deadline_s - self._monotonic()) > 0:
             # A server that keeps silent must not use up the time in which another would answer.
-            try_s = min(left_s, max(1.0, self._timeout_s / 3)) if repeatable else left_s
+            wait_left_s = max(0.0, min(wait_s, left_s - self._timeout_s))
+            try_s = min(left_s, wait_left_s + max(1.0, self._timeout_s / 3)) if repeatable else left_s
             try:
-                return self._api.exchange(method, path, body, headers, try_s)
+                return self._api.exchange(method, path, body(wait_left_s) if callable(body) else body, headers, try_s)
             except Outcome as problem:
                 trouble = problem
             fate = judge(trouble, repeatable=repeatable, maybe_taken=maybe_taken)
@@ -235,33 +333,8 @@ class BlockingClient:
             maybe_taken |= changes and isinstance(trouble, Unknown)
             self._api.next_endpoint()
             self._sleep(min(self._back_off.next_s(), max(0.0, deadline_s - self._monotonic())))
-        raise overdue(self._timeout_s, trouble, maybe_taken=maybe_taken)
-
-
-class BlockingMachine:
-    """The commands and queries of one machine as methods; the server is asked once which there are."""
-
-    def __init__(self, client: BlockingClient, name: str) -> None:
-        self._client = client
-        self._name = name
-
-    def __getattr__(self, operation: str) -> Callable[..., Any]:
-        if operation.startswith("_"):
-            raise AttributeError(operation)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            kind = self._client._kind_of(self._name, operation)
-            return getattr(self._client, "query" if kind == "queries" else "command")(self._name, operation, *args, **kwargs)
-
-        call.__name__ = operation
-        return call
+        raise overdue(self._timeout_s + wait_s, trouble, maybe_taken=maybe_taken)
 
 
 class _SessionGone(Exception):
     """The command was certainly not applied, for its session is not there any more."""
-
-
-def _result(answer: Any, otherwise: type[Outcome]) -> Any:
-    if not isinstance(answer, dict) or "result" not in answer:
-        raise otherwise("unexpected_answer", "the answer holds no result: is it a txraft node?")
-    return answer["result"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import http.client
 import json
 import select
@@ -12,7 +14,7 @@ from typing import Any
 from txraft.addresses import host_and_port
 from txraft.errors import ConfigurationError, NotApplied, Outcome, Refused, Unknown
 
-__all__ = ["JsonApi", "open_connection"]
+__all__ = ["JsonApi", "encode_arguments", "open_connection"]
 
 RESPONSE_BYTES_MAX = 16_777_216
 _OUTCOMES: dict[str, type[Outcome]] = {kind.outcome: kind for kind in (Refused, NotApplied, Unknown)}
@@ -27,6 +29,20 @@ def open_connection(scheme: str, host: str, port: int, timeout_s: float) -> http
     connection = kind(host, port, timeout=timeout_s)
     connection.connect()
     return connection
+
+
+def encode_arguments(machine: str, operation: str, arguments: Mapping[str, Any]) -> bytes:
+    """The body of a request: JSON, with bytes at any depth in base64. Raises `NotApplied` `invalid_arguments`."""
+    try:
+        return json.dumps(arguments, allow_nan=False, default=_base64_of_bytes).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise NotApplied("invalid_arguments", f"{machine} {operation}: {error}") from None
+
+
+def _base64_of_bytes(value: Any) -> str:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(value).decode()
+    raise TypeError(f"{type(value).__name__} is not plain")
 
 
 def _readable(sock: socket.socket) -> bool:
@@ -61,6 +77,7 @@ class JsonApi:
         self._connect = connect
         self._current = 0
         self._connection: http.client.HTTPConnection | None = None
+        self._interrupted = False
 
     def exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float) -> Any:
         """Send one request to the current endpoint and wait for its answer.
@@ -74,6 +91,9 @@ class JsonApi:
             Refused: the server said so.
         """
         connection = self._connected(timeout_s)
+        if self._interrupted:
+            self.close()
+            raise NotApplied("interrupted", "this connection is not wanted any more")
         try:
             connection.request(method, path, body, dict(headers))
             response = connection.getresponse()
@@ -91,6 +111,15 @@ class JsonApi:
         if len(self._endpoints) > 1:
             self.close()
             self._current = (self._current + 1) % len(self._endpoints)
+
+    def interrupt(self) -> None:
+        """End the exchange that another thread waits in, if there is one, and take no more. It fails."""
+        self._interrupted = True
+        connection = self._connection
+        sock = None if connection is None else connection.sock
+        if sock is not None:
+            with contextlib.suppress(OSError):  # It has ended by itself.
+                sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Drop the connection; a later exchange opens another."""
