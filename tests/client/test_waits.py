@@ -138,7 +138,7 @@ class OwnSessionTests(WaitingTestCase):
         self.assertEqual(self.cluster.total, 1)
         first, again = self.waiting()
         self.assertEqual((first.serial, again.serial, self.wait_of(first)), (1, 1, 30.0))
-        self.assertAlmostEqual(self.wait_of(again), 19.4, delta=0.2)
+        self.assertTrue(19 < self.wait_of(again) < 19.6, self.wait_of(again))
 
     def test_a_cancelled_one_can_take_nothing_any_more(self) -> None:
         self.fall_silent()
@@ -297,6 +297,6 @@ class ConsistencyTests(ClientTestCase):
 
     def test_what_does_not_go_together(self) -> None:
         for options in ({"at_least": 5}, {"max_staleness_s": 1.0}, {"consistency": "local", "at_least": -1}, {"consistency": "lease"}):
-            call = self.client.query("counter", "get", **options)  # type: ignore[arg-type]
+            call = self.client.query("counter", "get", **options)
             self.assertEqual(self.problem(call, NotApplied).code, "invalid_arguments")
         self.assertEqual(self.reactor.dialled, [])
