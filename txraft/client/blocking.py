@@ -176,10 +176,15 @@ class BlockingClient:
         watch.begin()
         return watch
 
-    def another(self) -> BlockingClient:
-        """A client like this one, with a session and a connection of its own: for another thread."""
+    def another(self, timeout_s: float | None = None) -> BlockingClient:
+        """A client like this one, with a session and a connection of its own: for another thread.
+
+        Args:
+            timeout_s: how long one of its calls may take; None: as long as with this client.
+        """
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
         return BlockingClient(
-            self._endpoints, self._timeout_s, monotonic=self._monotonic, sleep=self._sleep, rng=self._rng, connect=self._connect
+            self._endpoints, timeout_s, monotonic=self._monotonic, sleep=self._sleep, rng=self._rng, connect=self._connect
         )
 
     def machine(self, name: str) -> BlockingMachine:

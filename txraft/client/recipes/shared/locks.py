@@ -123,6 +123,8 @@ class PlainLock:
                 raise
             if won:
                 claim.on_lost = self._lost
+                if claim.lease.lost:  # By another thread, at this very moment.
+                    self._lost()
                 return claim
             await self.line.leave(claim)
             return None
