@@ -3,9 +3,10 @@
 What is understood, in fenced blocks:
 
 * ``console``: a line that begins with ``$ `` is a command (``> `` goes on with it), and the lines after it are all that it prints. A line
-  of dots (``...``) stands for any lines (the last one for all that follow), dots within a line for any text. ``^C`` interrupts what runs. A block that begins with output goes
-  on with what the terminal's last command prints. ``console terminal=NAME`` is another terminal, where a command may still run when the
-  block ends; otherwise each must have ended. A command that shows no output must print nothing and exit with 0.
+  of dots (``...``) stands for any lines (the last one for all that follow), dots within a line for any text. ``^C`` interrupts what runs.
+  A block that begins with output goes on with what the terminal's last command prints. ``console terminal=NAME`` is another terminal, where
+  a command may still run when the block ends; otherwise each must have ended. A command that shows no output must print nothing and exit
+  with 0.
 * ``python``: a file. The first line is a comment that says which: ``# PATH``, or ``# at the end of PATH``; the path counts from the folder
   of the first terminal. At the end of a file the block is appended without that line.
 

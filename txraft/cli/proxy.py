@@ -28,12 +28,6 @@ TAKEN = frozenset({"Any", "BlockingClient", "Client", "Consistency", "Deferred",
 
 CONSISTENCY = 'Consistency = Literal["linearizable", "local", "at_least"]'
 
-TO_BASE64 = """\
-def _to_base64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
-
-
-"""
 GIVEN = """\
 def _given(**arguments: Any) -> dict[str, Any]:
     \"\"\"Without what is left to the server's default.\"\"\"
@@ -82,12 +76,11 @@ def _ask(settings: Settings, machine: str) -> Mapping[str, Any]:
 
 @frozen
 class Parameter:
-    """One of an operation: its name, its annotation, its default (None: it is required), and what is passed on for it."""
+    """One of an operation. Without default it is required; left out, its default is left to the server."""
 
     name: str
     annotation: str
     default: str | None
-    passed: str
     is_left_out: bool
 
 
@@ -103,7 +96,7 @@ def module_source(machine: str, described: Mapping[str, Any], structs: Iterable[
     body = "\n\n".join(
         _class(name, machine, described, structs, blocking=name != class_name) for name in (class_name, f"Blocking{class_name}")
     )
-    helpers = (TO_BASE64 if "_to_base64(" in body else "") + (GIVEN if "_given(" in body else "")
+    helpers = GIVEN if "_given(" in body else ""
     names = [
         name for name in ("Any", "Literal") if re.search(rf"\b{name}\b", body + helpers + (CONSISTENCY if "Consistency" in body else ""))
     ]
@@ -150,7 +143,7 @@ def _method(name: str, operation: Mapping[str, Any], kind: str, types: Types, *,
     if impossible := [one for one in (name, *names) if not one.isidentifier() or keyword.iskeyword(one) or one in (*OWN[kind], "self")]:
         shown = " ".join(as_source(impossible[0]).split())
         return f"    # {as_source(name)} is left out: {shown} cannot be written here. Call the client's own command() or query().\n"
-    parameters = [_parameter(parameter, types, blocking=blocking) for parameter in operation["parameters"]]
+    parameters = [_parameter(parameter, types) for parameter in operation["parameters"]]
     returns = types.result(operation["returns"])
     lines = [f"    def {name}(self) -> {returns if blocking else f'Deferred[{returns}]'}:"]
     if parameters or kind == "queries":
@@ -170,9 +163,9 @@ def _method(name: str, operation: Mapping[str, Any], kind: str, types: Types, *,
         ]
     lines.append(_docstring(operation["doc"] or f"The {'command' if kind == 'commands' else 'query'} {name}.", "        ").rstrip("\n"))
     call = [f"self._client.{'command' if kind == 'commands' else 'query'}(", "    self._machine,", f"    {as_source(name)},"]
-    call += [f"    {one.name}={one.passed}," for one in parameters if not one.is_left_out]
+    call += [f"    {one.name}={one.name}," for one in parameters if not one.is_left_out]
     call += ["    consistency=consistency,"] if kind == "queries" else []
-    if left_out := [f"{one.name}={one.passed}" for one in parameters if one.is_left_out]:
+    if left_out := [f"{one.name}={one.name}" for one in parameters if one.is_left_out]:
         call += ["    **_given(", *(f"        {one}," for one in left_out), "    ),"]
     return "\n".join([*lines, *_answered([*call, ")"], returns, operation["returns"], names, blocking=blocking)]) + "\n"
 
@@ -193,7 +186,7 @@ def _answered(call: list[str], returns: str, declared: str, names: list[str], *,
     return [f"        {line}" for line in (before + call[0], *call[1:], *after)]
 
 
-def _parameter(parameter: Mapping[str, Any], types: Types, *, blocking: bool) -> Parameter:
+def _parameter(parameter: Mapping[str, Any], types: Types) -> Parameter:
     name, kind = parameter["name"], str(parameter["type"])
     annotation, default = types.parameter(kind), None
     is_left_out = False
@@ -202,10 +195,7 @@ def _parameter(parameter: Mapping[str, Any], types: Types, *, blocking: bool) ->
         is_left_out = default is None
         if default is None:
             annotation, default = (annotation if annotation == "Any" or annotation.endswith("None") else f"{annotation} | None"), "None"
-    passed = name
-    if blocking and is_bytes(kind):
-        passed = f"_to_base64({name})" if not annotation.endswith("None") else f"None if {name} is None else _to_base64({name})"
-    return Parameter(name, annotation, default, passed, is_left_out)
+    return Parameter(name, annotation, default, is_left_out)
 
 
 def _docstring(doc: str, indent: str) -> str:

@@ -30,7 +30,7 @@ class Types:
     Args:
         structs: names of types that travel as mappings from text.
         hidden: names that mean something else in the class that is written: its methods.
-        in_json: the values travel as JSON: bytes within others are base64 text, and keys of mappings are text.
+        in_json: results come as JSON: bytes within others are base64 text, and keys of mappings are text.
     """
 
     def __init__(self, structs: Iterable[str], hidden: Iterable[str], *, in_json: bool) -> None:
@@ -49,7 +49,7 @@ class Types:
             tree = ast.parse(text, mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return "Any"
-        if self._in_json and is_bytes(text):
+        if is_bytes(text):
             return self._builtin("bytes") + (" | None" if "None" in text else "")
         return self._written(tree, is_result)
 
@@ -70,7 +70,7 @@ class Types:
 
     def _name(self, name: str, is_result: bool) -> str:
         if name in _SCALARS:
-            return self._builtin("str" if name == "bytes" and self._in_json else name)
+            return self._builtin("str" if name == "bytes" and self._in_json and is_result else name)
         if name in _MAPPINGS or name in self._structs:
             return f"{self._builtin('dict')}[{self._builtin('str')}, Any]"
         if name in _LISTS or (name in _TUPLES and is_result):
@@ -87,7 +87,7 @@ class Types:
         if name == "Union":
             return _union(items)
         if name in _MAPPINGS and len(items) == 2:
-            key = self._builtin("str") if self._in_json else items[0]
+            key = self._builtin("str") if self._in_json and is_result else items[0]
             return f"{self._builtin('dict')}[{key}, {items[1]}]"
         if name in _TUPLES and not is_result:
             return f"{self._builtin('tuple')}[{', '.join(items)}{', ...' if several else ''}]"
