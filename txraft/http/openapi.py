@@ -14,7 +14,18 @@ import msgspec
 from attrs import define, field
 
 from txraft import __version__
-from txraft.http.openapi_parts import FIXED_PATHS, PROBLEMS, SCHEMAS, answer_of, described, operation_parameters, problems_of, watch_path
+from txraft.http.openapi_parts import (
+    FIXED_PATHS,
+    PARAMETERS,
+    PROBLEMS,
+    SCHEMAS,
+    answer_of,
+    described,
+    operation_parameters,
+    problems_of,
+    watch_path,
+)
+from txraft.http.parameters import OWN
 from txraft.http.replies import Reply, reply_of_json
 from txraft.statemachine.operations import Declaration, Operation
 
@@ -55,7 +66,7 @@ def document_of(declarations: Mapping[str, Declaration]) -> dict[str, Any]:
         "info": {"title": "txraft", "version": __version__, "description": _DESCRIPTION},
         "tags": [described({"name": machine}, declaration.doc) for machine, declaration in declarations.items()],
         "paths": paths,
-        "components": {"schemas": components, "responses": PROBLEMS},
+        "components": {"schemas": components, "parameters": PARAMETERS, "responses": PROBLEMS},
     }
 
 
@@ -67,11 +78,10 @@ def _query(machine: str, operation: Operation, components: dict[str, Schema]) ->
     posted = _posted(machine, operation, components, is_query=True)
     asked = {name: member for name, member in posted.items() if name != "requestBody"}
     arguments = posted["requestBody"]["content"]["application/json"]["schema"]
-    own = {parameter["name"] for parameter in posted["parameters"]}
-    fields = [_field(name, schema, name in arguments["required"]) for name, schema in arguments["properties"].items() if name not in own]
-    required_by_post = own.intersection(arguments["required"])
+    fields = [_field(name, schema, name in arguments["required"]) for name, schema in arguments["properties"].items() if name not in OWN]
+    only_by_post = OWN.intersection(arguments["required"])
     got = {"get": {**asked, "operationId": f"{posted['operationId']}.get", "parameters": [*fields, *posted["parameters"]]}}
-    return {**({} if required_by_post else got), "post": posted}
+    return {**({} if only_by_post else got), "post": posted}
 
 
 def _posted(machine: str, operation: Operation, components: dict[str, Schema], *, is_query: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from txraft.limits import INDEX_MAX, WAIT_MS_MAX
 
 __all__ = [
     "FIXED_PATHS",
+    "PARAMETERS",
     "PROBLEMS",
     "SCHEMAS",
     "answer_of",
@@ -121,14 +122,21 @@ _CONSISTENCY = [
     ),
 ]
 _SESSION = [
-    _header("Idempotency-Key", '^"?[0-9]{1,19}/[0-9]{1,19}"?$', "SESSION/SERIAL: makes the command exactly-once."),
-    _header("First-Outstanding", "^[0-9]{1,19}$", "The results of all smaller serial numbers have been received."),
+    _header("Idempotency-Key", '^"?[1-9][0-9]{0,17}/[1-9][0-9]{0,17}"?$', "SESSION/SERIAL: makes the command exactly-once."),
+    _header("First-Outstanding", "^[0-9]{1,18}$", "The results of all smaller serial numbers have been received."),
 ]
+
+
+PARAMETERS: Plain = {parameter["name"]: parameter for parameter in (_TIMEOUT, _BYTES, *_CONSISTENCY, *_SESSION)}
+
+
+def _shared(*parameters: Plain) -> list[Plain]:
+    return [{"$ref": f"#/components/parameters/{parameter['name']}"} for parameter in parameters]
 
 
 def operation_parameters(*, is_query: bool) -> list[Plain]:
     """What every command or query takes beside its arguments."""
-    return [_TIMEOUT, _BYTES, *(_CONSISTENCY if is_query else _SESSION)]
+    return _shared(_TIMEOUT, _BYTES, *(_CONSISTENCY if is_query else _SESSION))
 
 
 def _json(schema: Plain, description: str) -> Plain:
@@ -148,7 +156,7 @@ def answer_of(result: Plain, *, is_query: bool) -> Plain:
 def watch_path(machine: str) -> Plain:
     """`GET /v1/MACHINE/watch`."""
     text: Plain = {"type": "string"}
-    place = {"type": "string", "pattern": r"^[0-9]{1,19}(\.[0-9]{1,19})?$"}
+    place = {"type": "string", "pattern": r"^[1-9][0-9]{0,17}(\.[0-9]{1,18})?$"}
     parameters = [
         _in_query("topic", text, "Events of this topic only."),
         _in_query("prefix", text, "Events of all topics that begin with this."),
@@ -159,8 +167,7 @@ def watch_path(machine: str) -> Plain:
             "wait", {"type": "number", "minimum": 0, "maximum": WAIT_MS_MAX / 1000}, "How many seconds to wait if there is no event."
         ),
         _in_query("stream", {"type": "boolean"}, "As with Accept: text/event-stream."),
-        _TIMEOUT,
-        _BYTES,
+        *_shared(_TIMEOUT, _BYTES),
         {"name": "Last-Event-ID", "in": "header", "description": "Of a stream: instead of index.", "schema": place},
     ]
     page = _object(
@@ -219,10 +226,12 @@ FIXED_PATHS: Plain = {
         "post": _own(
             "Open a session.",
             {"201": _json(_OPENED, "Open."), **_problems("400", "409", "413", "500", "503", "504")},
-            parameters=[_TIMEOUT],
+            parameters=_shared(_TIMEOUT),
             requestBody={"content": {"application/json": {"schema": _SETTINGS}}},
         )
     },
-    "/v1/sessions/{session}": {"delete": _own("Close a session.", _OF_SESSION, parameters=[_SESSION_ID, _TIMEOUT])},
-    "/v1/sessions/{session}/keep": {"post": _own("Keep a session from expiring.", _OF_SESSION, parameters=[_SESSION_ID, _TIMEOUT])},
+    "/v1/sessions/{session}": {"delete": _own("Close a session.", _OF_SESSION, parameters=[_SESSION_ID, *_shared(_TIMEOUT)])},
+    "/v1/sessions/{session}/keep": {
+        "post": _own("Keep a session from expiring.", _OF_SESSION, parameters=[_SESSION_ID, *_shared(_TIMEOUT)])
+    },
 }

@@ -17,6 +17,7 @@ from txraft.limits import INDEX_MAX
 from txraft.wire.requests import Consistency
 
 __all__ = [
+    "OWN",
     "TIMEOUT_S_MAX",
     "Freshness",
     "SessionKey",
