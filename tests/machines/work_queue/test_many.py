@@ -35,17 +35,15 @@ def calls_of(run: Callable[[], Any]) -> int:
 
 
 def filled(number: int) -> WorkQueue:
-    """A queue with so many messages ready, half of which have come back from consumers, and as many in flight and delayed."""
+    """A queue with so many messages: a quarter each are new, have come back, are in flight and delayed."""
     machine, ctx = WorkQueue(), Context(time_ms=1_000)
-    for _ in range(number // 50):
-        machine.put_batch(ctx, "jobs", [NewMessage(b"x", delay_s=1_000.0)] * 50)
-        machine.put_batch(ctx, "jobs", [NewMessage(b"x")] * 50)
-        machine.put_batch(ctx, "jobs", [NewMessage(b"x")] * 50)
-    for _ in range(number // 100):
-        for delivery in machine.take(ctx, "jobs", 100, visibility_s=10.0):
+    for _ in range(number // 200):
+        machine.put_batch(ctx, "jobs", [NewMessage(b"x"), NewMessage(b"x", delay_s=1_000.0)] * 50)
+        machine.put_batch(ctx, "jobs", [NewMessage(b"x", priority=9), NewMessage(b"x", priority=8)] * 50)
+        machine.take(ctx, "jobs", 50, visibility_s=600.0)
+        for delivery in machine.take(ctx, "jobs", 50):
             machine.nack(ctx, "jobs", delivery.receipt)
-        machine.put_batch(ctx, "jobs", [NewMessage(b"x", priority=9)] * 100)
-        machine.take(ctx, "jobs", 100, visibility_s=600.0)
+    assert [machine.stats("jobs")[state] for state in ("ready", "in_flight", "delayed")] == [number // 2, number // 4, number // 4]
     return machine
 
 
