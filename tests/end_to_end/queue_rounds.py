@@ -181,6 +181,9 @@ def run_rounds(cluster: LocalCluster, workers: list[Process], rounds: int, rng: 
     for number in range(rounds):
         time.sleep(rng.uniform(0.3, 1.2))
         kind = KINDS[number % len(KINDS)]
+        ended = [worker.name for worker in workers if worker.process is not None and worker.process.poll() is not None]
+        if ended:
+            return [f"{', '.join(ended)} ended by itself"]
         print(f"round {number + 1}/{rounds}  killed {one_round(cluster, workers, kind, rng)}", flush=True)
     cluster.leader(LEADER_S)
     codes = {worker.name: worker.stop() for worker in workers if worker.kind == "producer"}
