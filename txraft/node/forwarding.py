@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from txraft.core.ids import ServerId
 from txraft.errors import NotApplied, Outcome, Unknown
-from txraft.node.ports import Caller, PeerNetwork
+from txraft.node.ports import PeerNetwork
 from txraft.statemachine.results import Answer, answer_of_problem, decode_answer
 from txraft.wire.requests import Ask, Forward, ForwardReply, PollRequest, ReadIndexRequest, Request, Withdraw
 
@@ -24,6 +24,10 @@ WITHOUT_EFFECT = (Ask, PollRequest, ReadIndexRequest)
 """They may be asked again whatever became of them."""
 
 
+PASSED_ON_BITS = 40
+INCARNATIONS_TOLD = 1 << 22
+
+
 def overdue(request: Request, waited_s: float) -> Outcome:
     """What to say when a request was not answered in time: a query has no effect, anything else may have had one."""
     if isinstance(request, WITHOUT_EFFECT):
@@ -32,9 +36,9 @@ def overdue(request: Request, waited_s: float) -> Outcome:
 
 
 class DeferredCaller:
-    """A `Caller` for one request, whose answer fires a Deferred. `gone` is told when that is cancelled."""
+    """A `Caller` for one request, whose answer fires a Deferred. `gone` is told when that is cancelled, or fires for want of an answer."""
 
-    def __init__(self, clock: IReactorTime, request: Request, timeout_s: float, gone: Callable[[Caller], None]) -> None:
+    def __init__(self, clock: IReactorTime, request: Request, timeout_s: float, gone: Callable[[DeferredCaller], None]) -> None:
         self._gone = gone
         self.deferred: Deferred[Answer] = Deferred(self._cancelled)
         self._timeout: IDelayedCall | None = clock.callLater(timeout_s, self._overdue, request, timeout_s)
@@ -49,6 +53,7 @@ class DeferredCaller:
 
     def _overdue(self, request: Request, timeout_s: float) -> None:
         self._timeout = None
+        self._gone(self)
         self.deferred.callback(decode_answer(answer_of_problem(overdue(request, timeout_s))))
 
     def _cancelled(self, _: Deferred[Answer]) -> None:
@@ -81,12 +86,18 @@ class ForwardedCaller:
 
 
 class Forwarding:
-    """What was passed on and not yet answered. Reactor thread only."""
+    """What was passed on and not yet answered. Reactor thread only.
 
-    def __init__(self, network: PeerNetwork, own_id: ServerId) -> None:
-        self._network, self._own_id = network, own_id
-        self._next_id = 0
+    Args:
+        incarnation: of this server. What is passed on is numbered anew in each: a leader may answer after a minute, and its answer to what
+            was asked before a restart must not be taken for that to something asked since.
+    """
+
+    def __init__(self, network: PeerNetwork, own_id: ServerId, incarnation: Callable[[], int]) -> None:
+        self._network, self._own_id, self._incarnation = network, own_id, incarnation
+        self._passed_on = 0
         self._waiting: dict[int, tuple[ServerId, DeferredCaller, Request]] = {}
+        self._number_of: dict[DeferredCaller, int] = {}
 
     @property
     def count(self) -> int:
@@ -95,22 +106,23 @@ class Forwarding:
 
     def forward(self, leader: ServerId, term: int, caller: DeferredCaller, request: Request, session: int, first_outstanding: int) -> None:
         """Pass a request on to the leader."""
-        self._next_id += 1
-        number = self._next_id
+        self._passed_on += 1
+        number = (self._incarnation() % INCARNATIONS_TOLD << PASSED_ON_BITS) + self._passed_on
         self._waiting[number] = (leader, caller, request)
+        self._number_of[caller] = number
         caller.deferred.addBoth(self._forget, number)
         self._network.send(leader, Forward(term, self._own_id, number, session, first_outstanding, request))
 
     def _forget(self, result: Answer, number: int) -> Answer:
-        self._waiting.pop(number, None)
+        _, caller, _ = self._waiting.pop(number)
+        del self._number_of[caller]
         return result
 
-    def withdraw(self, caller: Caller, term: int) -> None:
+    def withdraw(self, caller: DeferredCaller, term: int) -> None:
         """Whoever asked has gone: what waits at the leader need not wait any more."""
-        for number, (leader, waiting, _) in self._waiting.items():
-            if waiting is caller:
-                self._network.send(leader, Withdraw(term, self._own_id, number))
-                break
+        number = self._number_of.get(caller)
+        if number is not None:
+            self._network.send(self._waiting[number][0], Withdraw(term, self._own_id, number))
 
     def replied(self, sender: ServerId, reply: ForwardReply) -> None:
         """The leader answered. Late or invented answers are dropped."""

@@ -8,7 +8,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from txraft.core.ids import ServerId
@@ -24,7 +24,7 @@ from txraft.node.waiting_commands import Command
 from txraft.node.waits import Waits
 from txraft.statemachine import Declaration, Host
 from txraft.statemachine.log_commands import CloseSession, Invoke, KeepSession, LogCommand, OpenSession
-from txraft.statemachine.results import OK, Answer, answer_of_problem, answer_of_value
+from txraft.statemachine.results import OK, Answer, answer_of_problem, answer_of_value, decode_answer
 from txraft.wire.codec import decode_requests, encode_requests
 from txraft.wire.requests import (
     Ask,
@@ -78,7 +78,7 @@ class Gate:
         self._network, self._proposals, self._queries = network, proposals, queries
         self._waits, self._now_ms, self._vitals, self._staleness_s = waits, now_ms, vitals, staleness_s
         self.status, self.ready, self.alive = vitals.status, vitals.ready, vitals.alive
-        self.forwarding = Forwarding(network, own_id)
+        self.forwarding = Forwarding(network, own_id, lambda: vitals.identity.incarnation)
 
     @property
     def identity(self) -> Identity:
@@ -116,15 +116,14 @@ class Gate:
 
     def call(self, request: Request, *, session: int = 0, first_outstanding: int = 0, timeout_s: float | None = None) -> Deferred[Answer]:
         """See `ClientGate`."""
-        if timeout_s is None:
-            timeout_s = self._timing.request_s + self._wait_s(request)
-        caller = DeferredCaller(self._clock, request, timeout_s, self._gone)
         try:
             # What a program calls is held to what the wire would let through: it goes into the log, and to other servers.
             request = _as_from_the_wire(request, session, first_outstanding, self._limits.command_bytes_max)
         except NotApplied as problem:
-            caller.answer(0, answer_of_problem(problem))
-            return caller.deferred
+            return succeed(decode_answer(answer_of_problem(problem)))
+        if timeout_s is None:
+            timeout_s = self._timing.request_s + self._wait_s(request)
+        caller = DeferredCaller(self._clock, request, timeout_s, self._gone)
         leader = self._view.leader
         elsewhere = leader is not None and leader != self._own_id and self._view.stage is Stage.RUNNING
         if not elsewhere or _is_local(request):
@@ -175,7 +174,7 @@ class Gate:
         """See `ClientGate`."""
         self._waits.forget(caller)
 
-    def _gone(self, caller: Caller) -> None:
+    def _gone(self, caller: DeferredCaller) -> None:
         self._waits.forget(caller)
         self.forwarding.withdraw(caller, self._view.term)
 
@@ -198,6 +197,13 @@ class Gate:
     def withdrawn(self, sender: ServerId, forward_id: int) -> None:
         """Whoever asked what another server passed on to this one has gone."""
         self._waits.forget(self._forwarded_by(sender, forward_id))
+
+    def peer_lost(self, peer: ServerId) -> None:
+        """The connection to another server was lost: what it has passed on, and what was passed on to it."""
+        why = f"the connection to {peer} was lost"
+        self.forwarding.lost(peer, why)
+        unreachable = NotApplied("unreachable", f"{why} while this waited there; nothing was proposed, send it again")
+        self._waits.dismiss(unreachable, lambda caller: isinstance(caller, ForwardedCaller) and caller.sender == peer)
 
     def _forwarded_by(self, sender: ServerId, forward_id: int) -> ForwardedCaller:
         return ForwardedCaller(sender, forward_id, self._network, self._own_id, lambda: self._view.term)
@@ -237,12 +243,23 @@ class Gate:
             self._require_serving()
             self._queries.take(caller, request_id, query)
             return
+        question = partial(self.run_query, query)
         if request.max_staleness_ms:
-            self._require_fresh(request.max_staleness_ms / 1000)
+            staleness_max_s = request.max_staleness_ms / 1000
+            self._require_fresh(staleness_max_s)
+            question = partial(self._run_if_fresh, query, staleness_max_s)
         if request.at_least > self._host.applied_index:
-            self._queries.take_after(request.at_least, caller, request_id, partial(self.run_query, query))
+            self._queries.take_after(request.at_least, caller, request_id, question)
         else:
-            self._queries.take_question(caller, request_id, partial(self.run_query, query))
+            self._queries.take_question(caller, request_id, question)
+
+    def _run_if_fresh(self, query: Ask, staleness_max_s: float) -> bytes:
+        """Answer a query that has waited for its turn, or for an index: what counts is how old the state is when it is answered."""
+        try:
+            self._require_fresh(staleness_max_s)
+        except NotApplied as stale:
+            return answer_of_problem(stale)
+        return self.run_query(query)
 
     def _require_fresh(self, staleness_max_s: float) -> None:
         staleness_s = self._staleness_s()

@@ -299,7 +299,7 @@ class Node(Service):
         """See `PeerGate`."""
         if self.view.stage in (Stage.RUNNING, Stage.STOPPING):
             self._guarded(self._driving.peer_unreachable)(peer)
-            self.gate.forwarding.lost(peer, f"the connection to {peer} was lost")
+            self._guarded(self.gate.peer_lost)(peer)
 
     # --- Now and then ---
 

@@ -16,8 +16,7 @@ from txraft.limits import Timing
 from txraft.node.ports import Caller
 from txraft.node.waiting_room import WaitingRoom
 from txraft.statemachine import Host
-from txraft.statemachine.events import Page
-from txraft.statemachine.results import answer_of_problem, answer_of_value
+from txraft.statemachine.results import answer_of_problem
 from txraft.wire.requests import PollRequest
 
 __all__ = ["Polls"]
@@ -25,11 +24,13 @@ __all__ = ["Polls"]
 
 @define(eq=False)
 class Poll:
-    """A poll that is not answered yet: about to be looked at, or in the waiting room (as a `waiting_room.Waiter`).
+    """A poll that is not answered yet, as a `waiting_room.Waiter`: about to be looked at, or waiting for an event.
 
     Attributes:
         first, skip: the place before which nothing matches.
         is_over: its wait is; it is answered at the next look.
+        is_waiting: it is not to be looked at before something happens.
+        is_dismissed: it is not to be looked at any more.
     """
 
     polls: Polls
@@ -38,8 +39,9 @@ class Poll:
     request: PollRequest
     first: int
     skip: int
-    until_s: float
     is_over: bool
+    is_waiting: bool = False
+    is_dismissed: bool = False
 
     def overdue(self) -> None:
         """See `Waiter`."""
@@ -123,15 +125,16 @@ class Polls:
         """Take a poll; it is looked at soon.
 
         Raises:
-            NotApplied: `unknown_machine`, `not_ready`.
+            NotApplied: `unknown_machine`, `not_ready`, `too_many_waits`.
         """
         hosted = self._host.hosted(request.machine)
         first = request.first
         if first == 0:
             self._require_ready()
             first = hosted.read_events(b"", True, 0, 0).next
-        until_s = self._clock.seconds() + request.wait_ms / 1000
-        self._woken.append(Poll(self, caller, request_id, request, first, request.skip, until_s, not request.wait_ms))
+        poll = Poll(self, caller, request_id, request, first, request.skip, not request.wait_ms)
+        self._room.enter(poll, self._clock.seconds() + request.wait_ms / 1000)
+        self._woken.append(poll)
         self._look_soon()
 
     def signalled(self, machine: str, topic: bytes) -> None:
@@ -140,19 +143,25 @@ class Polls:
         if waiting is None:
             return
         for poll in waiting.matching(topic):
-            if poll.first <= waiting.seen:
-                poll.first, poll.skip = waiting.seen + 1, 0
-            self._room.leave(poll)
             self.wake(poll)
 
     def wake(self, poll: Poll) -> None:
-        """Look at a poll that has left the room."""
-        self._waiting[poll.request.machine].remove(poll)
+        """Look at a poll soon."""
+        if not poll.is_waiting:
+            return
+        waiting = self._waiting[poll.request.machine]
+        if poll.first <= waiting.seen:
+            # Nothing up to there was for it, or it would not have waited; and what was there may no longer be kept.
+            poll.first, poll.skip = waiting.seen + 1, 0
+        waiting.remove(poll)
+        poll.is_waiting = False
         self._woken.append(poll)
 
     def dismiss(self, poll: Poll, problem: NotApplied | None) -> None:
         """Answer a poll that has left the room with `problem`, or not at all."""
-        self._waiting[poll.request.machine].remove(poll)
+        if poll.is_waiting:
+            self._waiting[poll.request.machine].remove(poll)
+        poll.is_dismissed = True
         if problem is not None:
             poll.caller.answer(poll.request_id, answer_of_problem(problem))
             poll.caller.flush()
@@ -175,8 +184,9 @@ class Polls:
         touched: set[Caller] = set()
         while self._woken:
             poll = self._woken.popleft()
-            answer = self._look_at(poll)
+            answer = None if poll.is_dismissed else self._look_at(poll)
             if answer is not None:
+                self._room.leave(poll)
                 poll.caller.answer(poll.request_id, answer)
                 touched.add(poll.caller)
             if self._woken and self._clock.seconds() > until_s:
@@ -192,13 +202,9 @@ class Polls:
             hosted = self._host.hosted(request.machine)
             page = hosted.read_events(request.topic, request.prefix, poll.first, poll.skip)
             if page.events or poll.is_over or page.next <= hosted.newest_event():
-                return self._answer(page)
-            self._room.enter(poll, poll.until_s)
+                return hosted.answer_of_page(page, self._host.applied_index, self._term())
         except NotApplied as problem:
             return answer_of_problem(problem)
-        poll.first, poll.skip = page.next, page.skip
+        poll.first, poll.skip, poll.is_waiting = page.next, page.skip, True
         self._waiting.setdefault(request.machine, Waiting()).add(poll)
         return None
-
-    def _answer(self, page: Page) -> bytes:
-        return answer_of_value({"events": page.events, "next": page.next, "skip": page.skip}, self._host.applied_index, self._term())

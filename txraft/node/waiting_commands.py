@@ -4,7 +4,9 @@ log when there is something for them or their wait is over.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
@@ -39,7 +41,7 @@ class Line:
 
     machine: str
     topic: bytes
-    waiting: dict[WaitingCommand, None] = field(factory=dict)
+    waiting: OrderedDict[WaitingCommand, None] = field(factory=OrderedDict)
     under_way: int = 0
 
 
@@ -58,12 +60,11 @@ class WaitingCommand:
 
     def overdue(self) -> None:
         """See `Waiter`: what it finds now is its answer."""
-        del self.line.waiting[self]
-        self.commands.serve(self.line, self.command)
+        self.commands.end(self)
 
     def dismissed(self, problem: NotApplied | None) -> None:
         """See `Waiter`."""
-        del self.line.waiting[self]
+        self.commands.drop(self)
         if problem is not None:
             self.caller.answer(self.command.request.id, answer_of_problem(problem))
             self.caller.flush()
@@ -100,6 +101,7 @@ class WaitingCommands:
         self._lines: dict[tuple[str, bytes], Line] = {}
         self._stirred: dict[Line, None] = {}
         self._under_way: set[tuple[int, int]] = set()
+        self._in_sessions: dict[tuple[int, int], WaitingCommand] = {}
 
     def take(self, command: Command) -> None:
         """Take a command that may wait.
@@ -115,17 +117,35 @@ class WaitingCommands:
             self._propose(command, command.caller)
             return
         topic, wait_s = wait
-        line = self._lines.setdefault((request.machine, topic), Line(request.machine, topic))
+        line = self._lines.get((request.machine, topic)) or Line(request.machine, topic)
         if not line.waiting and self._free(line) > 0:
-            self.serve(line, command)
+            self._serve(line, command)
+            return
+        before = self._in_sessions.get((session, request.serial))
+        if before is not None and before.line is line:
+            self._take_over(before, command, wait_s)
             return
         waiting = WaitingCommand(self, line, command)
+        self._room.enter(waiting, self._clock.seconds() + wait_s)
+        line.waiting[waiting] = None
+        self._lines[line.machine, topic] = line
+        if session:
+            self._in_sessions[session, request.serial] = waiting
+
+    def _take_over(self, waiting: WaitingCommand, command: Command, wait_s: float) -> None:
+        """A command that waits was sent again, over another connection: it keeps its place, and whoever sent it last has the answer."""
+        before = waiting.command
+        self._room.leave(waiting)
+        waiting.command = command
         try:
             self._room.enter(waiting, self._clock.seconds() + wait_s)
         except NotApplied:
-            self._tidy(line)
+            self.drop(waiting)
             raise
-        line.waiting[waiting] = None
+        finally:
+            problem = NotApplied("sent_again", "this command was sent again with the same serial number; the answer goes there")
+            before.caller.answer(before.request.id, answer_of_problem(problem))
+            before.caller.flush()
 
     def signalled(self, machine: str, topic: bytes) -> None:
         """Something happens just now: note whom it concerns."""
@@ -135,33 +155,57 @@ class WaitingCommands:
 
     def applied(self) -> None:
         """The entries of a slice are applied, or time has passed: let those go on for whom there is something now."""
-        while self._stirred:
-            line, _ = self._stirred.popitem()
-            free = self._free(line) if line.waiting else 0
-            for waiting in list(line.waiting)[: max(free, 0)]:
-                self._room.leave(waiting)
-                del line.waiting[waiting]
-                self.serve(line, waiting.command)
+        stirred, self._stirred = self._stirred, {}
+        for line in stirred:
+            if line.waiting:
+                self._go_on(line)
             self._tidy(line)
+
+    def _go_on(self, line: Line) -> None:
+        for waiting in list(islice(line.waiting, max(self._free(line), 0))):
+            try:
+                self._serve(line, waiting.command)
+            except NotApplied:
+                self._stirred[line] = None  # too much is under way: it keeps its place, and is tried again soon
+                return
+            self._room.leave(waiting)
+            self._leave_line(waiting)
+
+    def end(self, waiting: WaitingCommand) -> None:
+        """Propose a command whose wait is over; if that cannot be, its caller is told so."""
+        self._room.leave(waiting)
+        self._leave_line(waiting)
+        command = waiting.command
+        try:
+            self._serve(waiting.line, command)
+        except NotApplied as problem:
+            self._tidy(waiting.line)
+            command.caller.answer(command.request.id, answer_of_problem(problem))
+            command.caller.flush()
+
+    def drop(self, waiting: WaitingCommand) -> None:
+        """A command that has left the room stands in line no more."""
+        self._leave_line(waiting)
+        self._tidy(waiting.line)
+
+    def _leave_line(self, waiting: WaitingCommand) -> None:
+        del waiting.line.waiting[waiting]
+        self._in_sessions.pop((waiting.command.session, waiting.command.request.serial), None)
 
     def lost(self, why: str) -> None:
         """This node leads no more. What was not proposed may be sent to another."""
+        problem = NotApplied("leadership_lost", f"{why}; the command was not proposed, send it again")
         for line in list(self._lines.values()):
             for waiting in list(line.waiting):
-                self._room.leave(waiting)
-                waiting.dismissed(NotApplied("leadership_lost", f"{why}; the command was not proposed, send it again"))
-            self._tidy(line)
+                if self._room.leave(waiting):
+                    waiting.dismissed(problem)
 
-    def serve(self, line: Line, command: Command) -> None:
-        """Propose a command; if that cannot be, its caller is told so."""
-        served = Served(self, line, command)
+    def _serve(self, line: Line, command: Command) -> None:
+        """Propose a command. Raises `NotApplied`, and then nothing has changed."""
+        self._propose(command, Served(self, line, command))
         line.under_way += 1
+        self._lines[line.machine, line.topic] = line
         self._under_way.add((command.session, command.request.serial))
-        try:
-            self._propose(command, served)
-        except NotApplied as problem:
-            served.answer(command.request.id, answer_of_problem(problem))
-            served.flush()
 
     def answered(self, line: Line, command: Command) -> None:
         """A command under way has its answer."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import islice
 from typing import Any, Protocol
 
 from txraft.errors import NotApplied
@@ -13,23 +15,30 @@ __all__ = ["Waiter", "WaitingRoom"]
 STEP_S = 0.1
 """Waits end this precisely."""
 
+ENDED_AT_ONCE_MAX = 4_096
+"""Waits ended in one go; if more are over, the others have to wait for the next, so that heartbeats need not."""
+
 
 class Waiter(Protocol):
-    """A poll, or a command. Out of the room, it is told nothing more."""
+    """A poll, or a command: in the room from when it is taken until it is answered or goes into the log."""
 
     @property
     def caller(self) -> Caller:
         """On whose behalf."""
 
     def overdue(self) -> None:
-        """Its wait is over."""
+        """Its wait is over. It is still in the room, and leaves it by itself."""
 
     def dismissed(self, problem: NotApplied | None) -> None:
-        """It waits in vain: answer with `problem`; None if there is nobody to answer."""
+        """It has left the room and waited in vain: answer with `problem`; None if there is nobody to answer."""
 
 
 class WaitingRoom:
-    """Waiters by caller and by the end of their waits; each is put in, taken out and found in constant time. Reactor thread only."""
+    """Waiters by caller and by the end of their waits; each is put in, taken out and found in constant time. Reactor thread only.
+
+    Whoever is answered may do anything at once, such as to leave with all that waits on its behalf: so nothing here rests on what a loop
+    found at its beginning.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -54,35 +63,44 @@ class WaitingRoom:
         self._slots.setdefault(slot, {})[waiter] = None
         self._by_caller.setdefault(waiter.caller, of_caller)[waiter] = None
 
-    def leave(self, waiter: Waiter) -> None:
-        """It waits no more."""
-        slot = self._slot_of.pop(waiter)
+    def leave(self, waiter: Waiter) -> bool:
+        """It waits no more; whether it did."""
+        slot = self._slot_of.pop(waiter, None)
+        if slot is None:
+            return False
         _discard(self._slots, slot, waiter)
         _discard(self._by_caller, waiter.caller, waiter)
+        return True
 
     def expire(self, now: float) -> None:
         """End the waits that are over. Called every now and then."""
         current = int(now / STEP_S)
+        left = ENDED_AT_ONCE_MAX
         for slot in sorted(slot for slot in self._slots if slot <= current):
-            for waiter in list(self._slots[slot]):
-                self.leave(waiter)
-                waiter.overdue()
+            over = list(islice(self._slots.get(slot, ()), left))
+            left -= len(over)
+            for waiter in over:
+                _discard(self._slots, slot, waiter)
+                if waiter in self._slot_of:
+                    waiter.overdue()
 
     def forget(self, caller: Caller) -> None:
         """A caller has gone."""
         for waiter in list(self._by_caller.get(caller, ())):
-            self.leave(waiter)
-            waiter.dismissed(None)
+            if self.leave(waiter):
+                waiter.dismissed(None)
 
-    def close(self, problem: NotApplied) -> None:
-        """Nobody waits here any more."""
-        for waiter in list(self._slot_of):
-            self.leave(waiter)
-            waiter.dismissed(problem)
+    def dismiss(self, problem: NotApplied, concerns: Callable[[Caller], bool]) -> None:
+        """Those of some callers wait no more."""
+        for caller in list(filter(concerns, self._by_caller)):
+            for waiter in list(self._by_caller.get(caller, ())):
+                if self.leave(waiter):
+                    waiter.dismissed(problem)
 
 
 def _discard(groups: dict[Any, dict[Waiter, None]], key: Any, waiter: Waiter) -> None:
-    group = groups[key]
-    del group[waiter]
-    if not group:
-        del groups[key]
+    group = groups.get(key)
+    if group is not None:
+        group.pop(waiter, None)
+        if not group:
+            del groups[key]

@@ -43,7 +43,7 @@ class Waits:
         self.polls = Polls(clock, timing, host, self._room, term, require_ready)
         self.commands = WaitingCommands(clock, host, self._room, propose)
         host.on_signal = self._signalled
-        self.forget = self._room.forget
+        self.forget, self.dismiss = self._room.forget, self._room.dismiss
 
     @property
     def count(self) -> int:
@@ -66,4 +66,4 @@ class Waits:
 
     def stop(self, why: str) -> None:
         """Nobody waits here any more."""
-        self._room.close(NotApplied("shutting_down", f"{why}; ask another node"))
+        self._room.dismiss(NotApplied("shutting_down", f"{why}; ask another node"), lambda caller: True)

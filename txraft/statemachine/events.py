@@ -6,7 +6,7 @@ have the same, so a watch may go on at any of them.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -92,6 +92,7 @@ class EventHistory:
         self._bytes += _size_of(topic, fields)
         while self._bytes > EVENTS_KEPT_BYTES_MAX or len(self._events) - self._begin > EVENTS_KEPT_MAX:
             dropped, its_topic, its_fields = self._events[self._begin]
+            self._events[self._begin] = (dropped, b"", b"")  # what it took is free at once
             self._begin += 1
             self._bytes -= _size_of(its_topic, its_fields)
             self.oldest = dropped + 1
@@ -106,8 +107,7 @@ class EventHistory:
         """See `History`."""
         events = self._events
         at = bisect_left(events, first, self._begin, key=_INDEX)
-        while skip and at < len(events) and events[at][0] == first:
-            at, skip = at + 1, skip - 1
+        at = min(at + skip, bisect_right(events, first, at, key=_INDEX))
         page: list[dict[str, Any]] = []
         room = EVENTS_BYTES_MAX
         end = min(at + SCANNED_MAX, len(events))
@@ -119,12 +119,12 @@ class EventHistory:
                     break
                 page.append({"index": index, "topic": its_topic.decode(), "fields": msgspec.Raw(fields)})
             at += 1
-        return Page(page, *self._place(at, first))
+        return Page(page, *((first, skip) if first > self.newest else self._place(at)))
 
-    def _place(self, at: int, first: int) -> tuple[int, int]:
+    def _place(self, at: int) -> tuple[int, int]:
         """The place of the event at a position of the list."""
         if at >= len(self._events):
-            return max(self.newest + 1, first), 0
+            return self.newest + 1, 0
         index = self._events[at][0]
         return index, at - bisect_left(self._events, index, self._begin, at, key=_INDEX)
 
@@ -148,8 +148,12 @@ def topic_bytes(topic: str | bytes) -> bytes:
 
 
 def encode_event(fields: dict[str, Any]) -> bytes:
-    """The fields of an event as they are kept. Raises what `encode_value` raises, and `ValueError` when they are too long."""
-    encoded = encode_value(fields)
+    """The fields of an event as they are kept. Raises `TypeError` or `ValueError` when they are not plain, or too long."""
+    try:
+        encoded = encode_value(fields)
+    except RecursionError:
+        # The same on every server, so it must not halt one after the other.
+        raise ValueError("an event contains itself, or is nested too deep") from None
     if len(encoded) > EVENTS_BYTES_MAX:
         raise ValueError(f"an event of {len(encoded)} bytes is longer than the {EVENTS_BYTES_MAX} allowed")
     return encoded

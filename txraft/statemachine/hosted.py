@@ -96,6 +96,8 @@ class Hosted:
 
     def _tell(self, topic: str | bytes, fields: dict[str, Any] | None) -> None:
         """The command that runs has told something; encoded at once, for it may be the live state."""
+        if fields is not None and not isinstance(topic, str):
+            raise TypeError(f"the topic of an event is text, not {topic!r:.100}")
         self._told.append((topic_bytes(topic), None if fields is None else encode_event(fields)))
 
     def _publish(self, index: int) -> None:
@@ -155,9 +157,17 @@ class Hosted:
             if first < history.oldest:
                 oldest = history.oldest
                 raise NotApplied("compacted", f"the events of {self.name} before index {oldest} are no longer kept", oldest=oldest)
-            return history.read(topic, prefix, first, skip)
+            return _checked_page(history.read(topic, prefix, first, skip))
         except NotApplied:
             raise
+        except BUGS as error:
+            self._note("events", error)
+            raise NotApplied("machine_error", self._sentence("events", error)) from error
+
+    def answer_of_page(self, page: Page, index: int, term: int) -> bytes:
+        """The encoded answer to a poll. Raises `NotApplied` `machine_error` when the events are not plain."""
+        try:
+            return answer_of_value({"events": page.events, "next": page.next, "skip": page.skip}, index, term)
         except BUGS as error:
             self._note("events", error)
             raise NotApplied("machine_error", self._sentence("events", error)) from error
@@ -253,6 +263,13 @@ def _bounded(answer: bytes) -> bytes:
     if len(answer) > RESULT_BYTES_MAX:
         raise ValueError(f"the result takes {len(answer)} bytes, more than the {RESULT_BYTES_MAX} allowed")
     return answer
+
+
+def _checked_page(page: Page) -> Page:
+    """A page as watches can go on from; a machine's own history may have given anything."""
+    if type(page) is not Page or type(page.events) is not list or type(page.next) is not int or type(page.skip) is not int:
+        raise TypeError(f"a history gives a Page with a list of events and a place of two integers, not {page!r:.100}")
+    return page
 
 
 def _checked(problem: Outcome) -> Outcome:
