@@ -5,6 +5,7 @@ Nothing a client does raises past it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import Protocol, cast
 
@@ -34,14 +35,16 @@ _LENGTH_DIGITS_MAX = 18
 
 
 class Served(Protocol):
-    """What a connection belongs to. Implemented by `http.site.ApiSite`."""
+    """What a connection belongs to. Implemented by `http.site.ApiSite`.
 
+    Attributes:
+        respond: does what is asked; raises the `Outcome` of a request that did not come to the node.
+    """
+
+    respond: Callable[[Asked], Response]
     limits: Limits
     timing: Timing
     reactor: IReactorTime
-
-    def respond(self, asked: Asked) -> Response:
-        """Do what is asked; raises the `Outcome` of a request that did not come to the node."""
 
     def date(self) -> bytes:
         """The `Date` header."""

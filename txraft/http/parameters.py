@@ -113,6 +113,8 @@ def seconds_of(text: str) -> float:
 
 def freshness_of(parameters: Parameters) -> Freshness:
     """Of `consistency=`, `at_least=` and `max_staleness=`; the latter two make a query local. Raises `NotApplied`."""
+    if not parameters:
+        return _FRESHEST
     consistency, at_least, max_staleness = [single(parameters, name) for name in _OF_QUERIES]
     if consistency == "lease":
         raise bad_request("this version does not offer consistency=lease: use linearizable (the default) or local")
@@ -133,6 +135,8 @@ def freshness_of(parameters: Parameters) -> Freshness:
 
 def refuse_freshness(parameters: Parameters) -> None:
     """Raises `NotApplied` for what only means something with queries."""
+    if not parameters:
+        return
     for name in _OF_QUERIES:
         if name in parameters:
             raise bad_request(f"{name} is for queries; this is a command")
@@ -140,8 +144,10 @@ def refuse_freshness(parameters: Parameters) -> None:
 
 def text_bytes_of(parameters: Parameters) -> bool:
     """Whether `bytes=text` was given. Raises `NotApplied`."""
+    if "bytes" not in parameters:
+        return False
     text = single(parameters, "bytes")
-    if text not in (None, "base64", "text"):
+    if text not in ("base64", "text"):
         raise bad_request("bytes must be base64 (the default) or text")
     return text == "text"
 

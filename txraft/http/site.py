@@ -9,8 +9,7 @@ from twisted.web.http import Request, datetimeToString
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from txraft.http.api import Api, Response
-from txraft.http.asked import Asked
+from txraft.http.api import Api
 from txraft.http.channel import ApiChannel, ApiRequest
 from txraft.http.operations import Operations
 from txraft.http.watching import Watches
@@ -41,6 +40,7 @@ class ApiSite(Site):
 
     Attributes:
         api: answers the requests.
+        respond: does what a request asks.
         limits, timing: bounds of requests.
     """
 
@@ -49,14 +49,11 @@ class ApiSite(Site):
     def __init__(self, api: Api, limits: Limits, timing: Timing, reactor: IReactorTime, make_date: Callable[[], bytes]) -> None:
         Site.__init__(self, Resource(), ApiRequest, timeout=None, reactor=reactor)
         self.api = api
+        self.respond = api.respond
         self.limits = limits
         self.timing = timing
         self._make_date = make_date
         self._date = (-1, b"")
-
-    def respond(self, asked: Asked) -> Response:
-        """See `channel.Served`."""
-        return self.api.respond(asked)
 
     def date(self) -> bytes:
         """The `Date` header, made once a second."""
