@@ -96,11 +96,11 @@ def module_source(machine: str, described: Mapping[str, Any], structs: Iterable[
     body = "\n\n".join(
         _class(name, machine, described, structs, blocking=name != class_name) for name in (class_name, f"Blocking{class_name}")
     )
-    helpers = GIVEN if "_given(" in body else ""
+    given = GIVEN if "_given(" in body else ""
     names = [
-        name for name in ("Any", "Literal") if re.search(rf"\b{name}\b", body + helpers + (CONSISTENCY if "Consistency" in body else ""))
+        name for name in ("Any", "Literal") if re.search(rf"\b{name}\b", body + given + (CONSISTENCY if "Consistency" in body else ""))
     ]
-    imports = [name for name in ("base64", "builtins") if f"{name}." in body + helpers]
+    imports = [name for name in ("base64", "builtins") if f"{name}." in body + given]
     title = (
         f"Calls of the machine {machine} (plug-in {described['plugin']}, version {described['version']}), typed. Written by txraft proxy."
     )
@@ -111,7 +111,7 @@ def module_source(machine: str, described: Mapping[str, Any], structs: Iterable[
         "if TYPE_CHECKING:\n    from twisted.internet.defer import Deferred\n    from txraft.client import BlockingClient, Client\n\n",
         f"__all__ = [{', '.join(map(as_source, sorted([class_name, f'Blocking{class_name}'])))}]\n\n",
         f"{CONSISTENCY}\n\n" if "Consistency" in body else "",
-        f"\n{helpers}{body}",
+        f"\n{given}{body}",
     ])  # fmt: skip
 
 
