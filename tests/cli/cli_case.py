@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from typing import Any
 
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
-from txraft.cli import machines
+from txraft.cli import machines, watch
 from txraft.cli.main import main
+from txraft.client.events import Event
 
 __all__ = ["CliTestCase", "FakeClient", "Told"]
 
@@ -30,12 +32,15 @@ class FakeClient:
     Attributes:
         called: what was asked for, of all clients.
         result: of every call; an exception is raised.
+        events: of every watch.
     """
 
     called: list[tuple[Any, ...]] = []
     result: Any = None
+    events: list[Event] = []
 
-    def __init__(self, endpoints: tuple[str, ...], timeout_s: float) -> None:
+    def __init__(self, endpoints: tuple[str, ...], timeout_s: float, *, text_bytes: bool) -> None:
+        assert text_bytes, "bytes are typed and read as text"
         self.called.append(("connect", endpoints, timeout_s))
 
     def __enter__(self) -> FakeClient:
@@ -48,9 +53,28 @@ class FakeClient:
         self.called.append(("command", machine, command, arguments))
         return self._answer()
 
-    def query(self, machine: str, query: str, /, consistency: str, **arguments: Any) -> Any:
-        self.called.append(("query", machine, query, consistency, arguments))
+    def query(
+        self,
+        machine: str,
+        query: str,
+        /,
+        consistency: str,
+        at_least: int | None = None,
+        max_staleness_s: float | None = None,
+        **arguments: Any,
+    ) -> Any:
+        freshness = [one for one in (at_least, max_staleness_s) if one is not None]
+        self.called.append(("query", machine, query, " ".join(map(str, [consistency, *freshness])), arguments))
         return self._answer()
+
+    def watch(self, machine: str, topic: Any, *, prefix: Any, from_index: Any) -> Any:
+        self.called.append(("watch", machine, topic, prefix, from_index))
+        return nullcontext(self._told())
+
+    def _told(self) -> Iterator[Event]:
+        yield from self.events
+        if isinstance(self.result, BaseException):
+            raise self.result
 
     def _answer(self) -> Any:
         if isinstance(self.result, Exception):
@@ -88,7 +112,9 @@ class CliTestCase(SynchronousTestCase):
         self.called: list[tuple[Any, ...]] = []
         self.patch(FakeClient, "called", self.called)
         self.patch(FakeClient, "result", None)
+        self.patch(FakeClient, "events", [])
         self.patch(machines, "BlockingClient", FakeClient)
+        self.patch(watch, "BlockingClient", FakeClient)
         self.patch(machines, "_describe", lambda settings: MACHINES)
 
     def run_command(self, *arguments: str, **environ: str) -> Told:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
+import sys
 from typing import Any
 
-from tests.cli.cli_case import CliTestCase, FakeClient, parameter
+from tests.cli.cli_case import MACHINES, CliTestCase, FakeClient, operation, parameter
 from txraft.cli import machines
 from txraft.cli.machines import argument_of
-from txraft.cli.settings import UsageProblem
+from txraft.cli.settings import Settings, UsageProblem
 
 
 class Calling(CliTestCase):
@@ -35,7 +37,21 @@ class Calling(CliTestCase):
     def test_queries_and_their_consistency(self) -> None:
         self.assertEqual(self.asked("stock", "left", "a"), ("query", "stock", "left", "linearizable", {"sku": "a"}))
         self.assertEqual(self.asked("stock", "left", "a", "--consistency", "local")[3], "local")
-        self.assertEqual(self.run_command("stock", "add", "a", "--consistency", "local").exit_code, 64)
+        self.assertEqual(self.asked("stock", "left", "a", "--at-least", "7")[3], "local 7")
+        self.assertEqual(self.asked("stock", "left", "a", "--max-staleness", "0.5", "--consistency", "local")[3], "local 0.5")
+        self.assertEqual(self.asked("stock", "left", "a", "--consistency", "at_least", "--at-least", "7")[3], "at_least 7")
+        for wrong in (["add", "a", "--consistency", "local"], ["left", "a", "--consistency", "at_least"], ["left", "a", "--at-least", "x"]):
+            self.assertEqual(self.run_command("stock", *wrong).exit_code, 64)
+
+    def test_what_is_true_or_false_may_be_an_option_alone(self) -> None:
+        parameters = [parameter("key", "bytes"), parameter("prefix_too", "bool", False)]
+        described = operation("Delete it.", "int", *parameters)
+        machine = {**MACHINES["stock"], "commands": {"delete": described}}
+        self.patch(machines, "_describe", lambda settings: {"store": machine})
+        wanted = ("command", "store", "delete", {"key": "a", "prefix_too": True})
+        for words in (["a", "--prefix-too"], ["--prefix_too", "a"], ["a", "true"], ["a", "--prefix-too", "TRUE"]):
+            self.assertEqual(self.asked("store", "delete", *words), wanted, words)
+        self.assertEqual(self.asked("store", "delete", "a", "--prefix-too=false")[3], {"key": "a", "prefix_too": False})
 
     def test_a_parameter_that_is_named_like_the_option_is_a_mistake_not_a_refusal(self) -> None:
         self.patch(machines, "_values", lambda *_: {"consistency": "local"})
@@ -58,9 +74,17 @@ class Calling(CliTestCase):
         self.assertEqual(self.printed(None, "stock", "take_all"), "done\n")
         self.assertEqual(self.printed(None, "stock", "left", "a"), "none\n")
         self.assertEqual(self.printed(None, "stock", "left", "a", "-o", "json"), "null\n")
-        encoded = base64.b64encode("grün".encode()).decode()
-        self.assertEqual(self.printed(encoded, "stock", "label", "a"), "grün\n")
-        self.assertEqual(self.printed(encoded, "-o", "json", "stock", "label", "a"), f'"{encoded}"\n')
+        self.assertEqual(self.printed("grün", "stock", "label", "a"), "grün\n")
+        self.assertEqual(self.printed("grün", "-o", "json", "stock", "label", "a"), '"grün"\n')
+
+    def test_a_result_of_bytes_that_are_no_text(self) -> None:
+        raw = {"base64": base64.b64encode(b"\xff\x00").decode()}
+        self.patch(FakeClient, "result", raw)
+        self.assertEqual(self.run_command("-o", "json", "stock", "label", "a").stdout, '{"base64":"/wA="}\n')
+        written = io.BytesIO()
+        self.patch(sys, "stdout", io.TextIOWrapper(written, write_through=True))
+        machines._print_result(raw, Settings(("a:1",)), {"returns": "bytes"})
+        self.assertEqual(written.getvalue(), b"\xff\x00\n")
 
 
 class Misunderstanding(CliTestCase):
@@ -122,7 +146,9 @@ class Values(CliTestCase):
             self.assertEqual(self.value(kind, "5"), "5")
 
     def test_bytes_are_those_of_the_argument(self) -> None:
-        self.assertEqual(self.value("bytes", "ä"), base64.b64encode("ä".encode()).decode())
+        self.assertEqual(self.value("bytes", "ä"), "ä")
+        self.assertEqual(self.value("bytes", "\udcff"), {"base64": "/w=="})
+        self.assertEqual(self.value("list[bytes]", "a", "\udcff"), ["a", {"base64": "/w=="}])
 
     def test_others_are_json_where_they_are_json(self) -> None:
         self.assertEqual(self.value("int", "-5"), -5)

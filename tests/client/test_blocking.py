@@ -393,6 +393,20 @@ class BytesTests(BlockingTestCase):
         self.client.query("counter", "get", name=b"\xff", more=[{"key": bytearray(b"a")}, (memoryview(b"b"),)])
         self.assertEqual(self.script.asked[-1][4], {"name": "/w==", "more": [{"key": "YQ=="}, ["Yg=="]]})
 
+    def test_they_may_be_text(self) -> None:
+        options: dict[str, Any] = {"monotonic": lambda: self.script.now, "sleep": self.script.sleep, "connect": self.script.connect}
+        with BlockingClient(["a:1"], text_bytes=True, **options).another() as client:
+            client.query("counter", "get", name=b"\xff", more=[b"a"])
+            client.command("counter", "add", name=b"a", amount=1, wait_s=1)
+        asked = [(path, body) for _, _, path, _, body in self.script.asked if path.startswith("/v1/counter")]
+        self.assertEqual(
+            asked,
+            [
+                ("/v1/counter/get?consistency=linearizable&bytes=text", {"name": {"base64": "/w=="}, "more": ["a"]}),
+                ("/v1/counter/add?bytes=text", {"name": "a", "amount": 1, "wait_s": 1}),
+            ],
+        )
+
 
 class CloseTests(BlockingTestCase):
     def test_closing_closes_the_session_once(self) -> None:

@@ -170,6 +170,20 @@ class TellingTests(BlockingWatchTestCase):
         self.assertEqual([event.topic for event in self.take(self.watch(from_index=1), 2)], ["key", "a2V5"])
 
 
+class TextBytesTests(BlockingWatchTestCase):
+    def test_topics_are_text_and_bytes_where_they_are_not_utf_8(self) -> None:
+        client = BlockingClient(["a:1"], text_bytes=True, connect=self.server.connect)
+        page = {"events": [{"index": 1, "topic": topic, "fields": {}} for topic in ("a", {"base64": "/w=="})], "next": 2, "skip": 0}
+        self.server.troubles = [(200, json.dumps(page).encode())]
+        watch = client.watch("counter", from_index=1)
+        self.assertEqual([event.topic for event in self.take(watch, 2)], ["a", b"\xff"])
+        self.assertEqual(self.server.asked[0][1]["bytes"], ["text"])
+        for topic in ({"base64": "?"}, {"base64": 5}, 5, None):
+            page["events"] = [{"index": 1, "topic": topic, "fields": {}}]
+            self.server.troubles = [(200, json.dumps(page).encode())]
+            self.fails(lambda: client.watch("counter", from_index=1), "unexpected_answer")
+
+
 class TroubleTests(BlockingWatchTestCase):
     def test_it_goes_on_elsewhere_without_gap_or_duplicate(self) -> None:
         watch = self.watch()

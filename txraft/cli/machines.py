@@ -11,18 +11,22 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from txraft.cli import watch
 from txraft.cli.output import json_line, table, text_of_value
 from txraft.cli.settings import Parser, Settings, UsageProblem, add_common_options, with_options
 from txraft.client import BlockingClient
 from txraft.client.blocking_http import JsonApi, open_connection
+from txraft.client.options import CONSISTENCIES
 from txraft.errors import NotApplied, Outcome
 
 __all__ = ["argument_of", "call", "run"]
 
 _TEXT = re.compile(r"\b(str|bytes)\b")
 _LIST = re.compile(r"\b(list|tuple|sequence|collection)\[(?P<item>.*)\]|list|tuple", re.IGNORECASE)
-_OWN = frozenset({"help", "endpoints", "output", "timeout", "consistency"})
+_OWN = frozenset({"help", "endpoints", "output", "timeout", "consistency", "at_least", "max_staleness"})
 """Options of the command itself: a parameter of the same name is given by position."""
+_OF_CLIENT = {"queries": frozenset({"consistency", "at_least", "max_staleness_s"}), "commands": frozenset({"exactly_once"})}
+"""Parameters of these names would be taken for options of the client."""
 
 
 def run(settings: Settings, arguments: list[str]) -> int:
@@ -42,23 +46,25 @@ def call(settings: Settings, machine: str, arguments: list[str]) -> int:
     before, operation, after = _split(arguments[:at])
     if operation is None:
         return _help_of(settings, machine, before)
+    if operation == "watch":  # No machine has a command of this name.
+        return watch.run(settings, [machine, *before, *after, *arguments[at:]])
     # Where to ask what the operation takes must be known before what it takes can be.
     given, _ = _common_parser(f"txraft {machine}").parse_known_args(before + after)
     settings = with_options(settings, given)
     kind, operation, described = _find(_machine(settings, machine), machine, operation)
     parser = _operation_parser(machine, operation, described, is_query=kind == "queries")
+    after = _flags_set(after, described["parameters"])
     given = parser.parse_intermixed_args(before + after)
     given.values += arguments[at + 1 :]
     values = _values(machine, operation, described, given)
-    if "consistency" in values:
+    taken = sorted(values.keys() & _OF_CLIENT[kind])
+    if taken:
         raise UsageProblem(
-            f"{machine} {operation}: a parameter named 'consistency' cannot be given here; POST it to /v1/{machine}/{operation}"
+            f"{machine} {operation}: a parameter named {taken[0]!r} cannot be given here; POST it to /v1/{machine}/{operation}"
         )
-    with BlockingClient(settings.endpoints, settings.timeout_s) as client:
-        if kind == "queries":
-            result = client.query(machine, operation, consistency=given.consistency, **values)
-        else:
-            result = client.command(machine, operation, **values)
+    freshness = _freshness(given) if kind == "queries" else {}
+    with BlockingClient(settings.endpoints, settings.timeout_s, text_bytes=True) as client:
+        result = (client.query if kind == "queries" else client.command)(machine, operation, **freshness, **values)
     _print_result(result, settings, described)
     return 0
 
@@ -142,9 +148,33 @@ def _operation_parser(machine: str, operation: str, described: Mapping[str, Any]
             )
     add_common_options(parser)
     if is_query:
+        group = parser.add_argument_group("how fresh the answer must be")
         told = "linearizable sees all that was acknowledged before; local is what the asked node has, however old"
-        parser.add_argument("--consistency", choices=("linearizable", "local"), default="linearizable", help=told)
+        group.add_argument("--consistency", choices=CONSISTENCIES, help=told)
+        group.add_argument("--at-least", type=int, metavar="INDEX", help="the asked node has applied this index of the log")
+        group.add_argument("--max-staleness", type=float, metavar="S", help="the asked node has heard of the leader within S seconds")
     return parser
+
+
+def _flags_set(words: list[str], parameters: list[Mapping[str, Any]]) -> list[str]:
+    """`--name` alone says that a parameter that is true or false is true."""
+    flags = {f"--{name}" for one in parameters if one["type"] == "bool" for name in (one["name"], one["name"].replace("_", "-"))}
+    following = [*words[1:], ""]
+    return [
+        f"{word}=true" if word in flags and next_word.lower() not in ("true", "false") else word
+        for word, next_word in zip(words, following, strict=False)
+    ]
+
+
+def _freshness(given: argparse.Namespace) -> dict[str, Any]:
+    """What is asked of a query beside its arguments."""
+    consistency = given.consistency
+    if consistency is None:
+        consistency = "linearizable" if given.at_least is None and given.max_staleness is None else "local"
+    if consistency == "at_least" and given.at_least is None:
+        raise UsageProblem("--consistency at_least needs --at-least INDEX: this command has seen nothing before")
+    freshness = {"consistency": consistency, "at_least": given.at_least, "max_staleness_s": given.max_staleness}
+    return {name: wanted for name, wanted in freshness.items() if wanted is not None}
 
 
 def _values(machine: str, operation: str, described: Mapping[str, Any], given: argparse.Namespace) -> dict[str, Any]:
@@ -177,14 +207,21 @@ def argument_of(parameter: Mapping[str, Any], texts: list[str]) -> Any:
 
 def _item(text: str, kind: str) -> Any:
     if _TEXT.search(kind) and not re.match("dict|mapping", kind, re.IGNORECASE):
-        # Bytes travel as base64 in JSON; here the bytes are those of the argument itself.
-        return base64.b64encode(os.fsencode(text)).decode() if "bytes" in kind else text
+        return _text_of(os.fsencode(text)) if "bytes" in kind else text
     if "bool" in kind and text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:
         return json.loads(text, parse_constant=_not_json)
     except (ValueError, RecursionError):
         return text
+
+
+def _text_of(typed: bytes) -> Any:
+    """Bytes as the HTTP API takes and gives them with `bytes=text`."""
+    try:
+        return typed.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(typed).decode()}
 
 
 def _not_json(constant: str) -> Any:
@@ -196,9 +233,10 @@ def _print_result(result: Any, settings: Settings, described: Mapping[str, Any])
         print(json_line(result))
     elif result is None:
         print("none" if described.get("returns") not in (None, "None") else "done")
-    elif isinstance(result, str) and re.match(r"bytes\b", str(described.get("returns"))):
+    elif re.match(r"bytes\b", str(described.get("returns"))):
         sys.stdout.flush()
-        sys.stdout.buffer.write(base64.b64decode(result) + b"\n")
+        raw = result.encode() if isinstance(result, str) else base64.b64decode(result["base64"])
+        sys.stdout.buffer.write(raw + b"\n")
     else:
         print(text_of_value(result))
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["Progress", "json_line", "table", "text_of_value"]
+__all__ = ["Progress", "cell", "json_line", "table", "text_of_value"]
 
 
 def json_line(value: Any) -> str:
@@ -31,13 +31,13 @@ def text_of_value(value: Any) -> str:
     if _is_table(value):
         columns = list(dict.fromkeys(name for item in value for name in item))
         heading = [str(column).upper() for column in columns]
-        return table([heading, *([_cell(item.get(column)) for column in columns] for item in value)])
+        return table([heading, *([cell(item.get(column)) for column in columns] for item in value)])
     if isinstance(value, Mapping) and value:
-        plain = table([[str(name), _cell(item)] for name, item in value.items() if not _is_table(item)])
+        plain = table([[str(name), cell(item)] for name, item in value.items() if not _is_table(item)])
         tables = [f"{name}\n{text_of_value(item)}" for name, item in value.items() if _is_table(item)]
         return "\n".join([*([plain] if plain else []), *tables])
     if isinstance(value, list) and value:
-        return "\n".join(map(_cell, value))
+        return "\n".join(map(cell, value))
     return json_line(value)
 
 
@@ -45,7 +45,8 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) for item in value)
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A value within a line."""
     if value is None:
         return "-"
     return value if isinstance(value, str) else json_line(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from txraft.client.blocking_http import Connect, JsonApi, encode_arguments, open_connection
-from txraft.client.blocking_machine import BlockingMachine
+from txraft.client.blocking_machine import BlockingMachine, BlockingOperations
 from txraft.client.blocking_watch import BlockingWatch
 from txraft.client.events import Pages, Place
 from txraft.client.options import freshness, wait_of
@@ -36,6 +37,7 @@ class BlockingClient:
     Args:
         endpoints: ``HOST:PORT`` of client ports, tried in turn; followers forward to the leader.
         timeout_s: how long one call may take, in seconds, with all its tries.
+        text_bytes: bytes are text, in arguments, results and events, and ``{"base64": "…"}`` where they are not UTF-8, instead of base64.
         monotonic, sleep, rng, connect: for tests.
 
     Attributes:
@@ -50,6 +52,7 @@ class BlockingClient:
         endpoints: Sequence[str],
         timeout_s: float = 10.0,
         *,
+        text_bytes: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         rng: random.Random | None = None,
@@ -60,16 +63,20 @@ class BlockingClient:
         self._connect = connect
         self._api = JsonApi(endpoints, connect)
         self._timeout_s = timeout_s
+        self._text_bytes = text_bytes
+        self._encode = functools.partial(encode_arguments, text_bytes=text_bytes)
         self._monotonic = monotonic
         self._sleep = sleep
         self._rng = rng or random.Random()
+        options: dict[str, Any] = {"monotonic": monotonic, "sleep": sleep, "rng": self._rng, "connect": connect}
+        self._another = functools.partial(BlockingClient, self._endpoints, text_bytes=text_bytes, **options)
         self._back_off = BackOff(self._rng)
         self._watches: weakref.WeakSet[BlockingWatch] = weakref.WeakSet()
         self._lock = threading.RLock()
         self._index_lock = threading.Lock()
         self._session: str | None = None
         self._serial = 0
-        self._machines: dict[str, Any] | None = None
+        self._operations = BlockingOperations(self._describe)
         self._closed = False
 
     def command(self, machine: str, command: str, /, *args: Any, exactly_once: bool = True, **kwargs: Any) -> Any:
@@ -90,14 +97,14 @@ class BlockingClient:
         """
         with self._lock:
             deadline_s = self._monotonic() + self._timeout_s
-            path = f"/v1/{quote(machine, safe='')}/{quote(command, safe='')}"
-            arguments = self._arguments(machine, "commands", command, args, kwargs, deadline_s)
-            body = encode_arguments(machine, command, arguments)
+            path = f"/v1/{quote(machine, safe='')}/{quote(command, safe='')}{'?bytes=text' if self._text_bytes else ''}"
+            arguments = self._operations.by_name(machine, "commands", command, args, kwargs, deadline_s)
+            body = self._encode(machine, command, arguments)
             wait_s = wait_of(arguments)
             deadline_s += wait_s
 
             def shorter(left_s: float) -> bytes:
-                return encode_arguments(machine, command, {**arguments, "wait_s": left_s}) if left_s < wait_s else body
+                return self._encode(machine, command, {**arguments, "wait_s": left_s}) if left_s < wait_s else body
 
             while True:
                 headers = self._next_key(deadline_s - wait_s) if exactly_once else {}
@@ -140,7 +147,8 @@ class BlockingClient:
             path = f"/v1/{quote(machine, safe='')}/{quote(query, safe='')}?consistency={'linearizable' if fresh is None else 'local'}"
             if fresh is not None:
                 path += (f"&at_least={fresh[0]}" if fresh[0] else "") + (f"&max_staleness={fresh[1]!r}" if fresh[1] else "")
-            body = encode_arguments(machine, query, self._arguments(machine, "queries", query, args, kwargs, deadline_s))
+            path += "&bytes=text" if self._text_bytes else ""
+            body = self._encode(machine, query, self._operations.by_name(machine, "queries", query, args, kwargs, deadline_s))
             return self._result(self._perform("POST", path, body, {}, deadline_s), NotApplied)
 
     def watch(
@@ -158,14 +166,14 @@ class BlockingClient:
         Raises:
             NotApplied: there is no such machine, the place is gone (`compacted`), or no server answers.
         """
-        if self._closed:
-            raise NotApplied("client_closed", "this client was closed")
+        self._require_open()
         watch = BlockingWatch(
             JsonApi(self._endpoints, self._connect),
             machine,
             topic,
             prefix,
             Pages(from_index),
+            text_bytes=self._text_bytes,
             timeout_s=self._timeout_s,
             monotonic=self._monotonic,
             sleep=self._sleep,
@@ -182,10 +190,7 @@ class BlockingClient:
         Args:
             timeout_s: how long one of its calls may take; None: as long as with this client.
         """
-        timeout_s = self._timeout_s if timeout_s is None else timeout_s
-        return BlockingClient(
-            self._endpoints, timeout_s, monotonic=self._monotonic, sleep=self._sleep, rng=self._rng, connect=self._connect
-        )
+        return self._another(timeout_s=self._timeout_s if timeout_s is None else timeout_s)
 
     def machine(self, name: str) -> BlockingMachine:
         """The commands and queries of one machine as methods: ``client.machine("counter").add("a", 2)``."""
@@ -224,47 +229,13 @@ class BlockingClient:
             raise NotApplied("unexpected_answer", f"the answer to GET {path} is no JSON object")
         return answer
 
-    def _arguments(
-        self, machine: str, kind: str, operation: str, args: Sequence[Any], named: dict[str, Any], deadline_s: float
-    ) -> dict[str, Any]:
-        return {**self._names(machine, kind, operation, args, named, deadline_s), **named} if args else named
-
-    def _names(
-        self, machine: str, kind: str, operation: str, args: Sequence[Any], named: dict[str, Any], deadline_s: float
-    ) -> dict[str, Any]:
-        """Give positional arguments the names that the machine declares, in order."""
-        described = self._operation(machine, kind, operation, deadline_s)
-        names = [parameter["name"] for parameter in described["parameters"]]
-        if len(args) > len(names):
-            raise NotApplied("invalid_arguments", f"{machine} {operation} takes {len(names)} arguments, not {len(args)}")
-        for name in names[: len(args)]:
-            if name in named:
-                raise NotApplied("invalid_arguments", f"{machine} {operation}: {name!r} is given twice")
-        return dict(zip(names, args, strict=False))
-
-    def _operation(self, machine: str, kind: str, operation: str, deadline_s: float) -> Any:
-        described = self._described(deadline_s).get(machine)
-        if described is None:
-            self._machines = None
-            raise NotApplied("unknown_machine", f"there is no machine {machine!r}")
-        if operation not in described[kind]:
-            self._machines = None
-            raise NotApplied("unknown_command", f"{machine!r} has no {operation!r} among its {kind}: {', '.join(described[kind])}")
-        return described[kind][operation]
-
-    def _described(self, deadline_s: float) -> dict[str, Any]:
-        if self._machines is None:
-            machines = self._perform("GET", "/v1/machines", None, {}, deadline_s)
-            if not isinstance(machines, dict):
-                raise NotApplied("unexpected_answer", "the answer to GET /v1/machines is no JSON object")
-            self._machines = machines
-        return self._machines
+    def _describe(self, deadline_s: float) -> Any:
+        return self._perform("GET", "/v1/machines", None, {}, deadline_s)
 
     def _kind_of(self, machine: str, operation: str) -> str:
         """`commands` or `queries`."""
         with self._lock:
-            described = self._described(self._monotonic() + self._timeout_s).get(machine, {})
-        return "queries" if operation in described.get("queries", ()) else "commands"
+            return self._operations.kind_of(machine, operation, self._monotonic() + self._timeout_s)
 
     def _next_key(self, deadline_s: float) -> dict[str, str]:
         """The headers that make the next command exactly-once; opens a session if there is none."""
@@ -279,6 +250,10 @@ class BlockingClient:
         self._serial += 1
         # One call at a time: whoever makes this one has the results of all before it.
         return {"Idempotency-Key": f"{self._session}/{self._serial}", "First-Outstanding": str(self._serial)}
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise NotApplied("client_closed", "this client was closed")
 
     def _result(self, answer: Any, otherwise: type[Outcome]) -> Any:
         if not isinstance(answer, dict) or "result" not in answer:
@@ -306,7 +281,7 @@ class BlockingClient:
         """Try until there is an answer or the deadline has passed.
 
         Args:
-            method: of the request, which is the same at each try.
+            method: of the request.
             path: with the query string.
             body: JSON, or None; or what makes it from the time for which the servers may still let it wait.
             headers: further ones.
@@ -315,8 +290,7 @@ class BlockingClient:
             changes: it is a command: lost sight of, its outcome is unknown.
             repeatable: sending it twice applies nothing twice.
         """
-        if self._closed:
-            raise NotApplied("client_closed", "this client was closed")
+        self._require_open()
         if body is not None:
             headers = {"Content-Type": "application/json", **headers}
         maybe_taken = False

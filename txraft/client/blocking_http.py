@@ -31,10 +31,14 @@ def open_connection(scheme: str, host: str, port: int, timeout_s: float) -> http
     return connection
 
 
-def encode_arguments(machine: str, operation: str, arguments: Mapping[str, Any]) -> bytes:
-    """The body of a request: JSON, with bytes at any depth in base64. Raises `NotApplied` `invalid_arguments`."""
+def encode_arguments(machine: str, operation: str, arguments: Mapping[str, Any], *, text_bytes: bool) -> bytes:
+    """The body of a request: JSON, with bytes at any depth in base64; with `text_bytes`, those that are UTF-8 as text.
+
+    Raises:
+        NotApplied: `invalid_arguments`.
+    """
     try:
-        return json.dumps(arguments, allow_nan=False, default=_base64_of_bytes).encode()
+        return json.dumps(arguments, allow_nan=False, default=_text_of_bytes if text_bytes else _base64_of_bytes).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise NotApplied("invalid_arguments", f"{machine} {operation}: {error}") from None
 
@@ -43,6 +47,14 @@ def _base64_of_bytes(value: Any) -> str:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(value).decode()
     raise TypeError(f"{type(value).__name__} is not plain")
+
+
+def _text_of_bytes(value: Any) -> str | dict[str, str]:
+    encoded = _base64_of_bytes(value)
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError:
+        return {"base64": encoded}
 
 
 def _readable(sock: socket.socket) -> bool:

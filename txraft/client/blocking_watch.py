@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,6 +38,7 @@ class BlockingWatch:
         topic: as in `BlockingClient.watch`.
         prefix: likewise.
         pages: where it begins.
+        text_bytes: as in `BlockingClient`.
         timeout_s: how long a server may take to answer, beside the wait.
         monotonic: seconds.
         sleep: for that many seconds.
@@ -55,6 +57,7 @@ class BlockingWatch:
         prefix: Topic | None,
         pages: Pages,
         *,
+        text_bytes: bool,
         timeout_s: float,
         monotonic: Callable[[], float],
         sleep: Callable[[float], None],
@@ -64,8 +67,10 @@ class BlockingWatch:
         if topic is not None and prefix is not None:
             raise NotApplied("invalid_arguments", "a watch is of a topic or of a prefix, not of both")
         self._api = api
-        self._path = f"/v1/{quote(machine, safe='')}/watch?" + _query("topic", topic) + _query("prefix", prefix)
+        text = "bytes=text&" if text_bytes else ""
+        self._path = f"/v1/{quote(machine, safe='')}/watch?{text}{_query('topic', topic)}{_query('prefix', prefix)}"
         self._wanted = prefix if topic is None else topic
+        self._text_bytes = text_bytes
         self._pages = pages
         self._timeout_s = timeout_s
         self._monotonic = monotonic
@@ -112,6 +117,7 @@ class BlockingWatch:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._api.close()
 
     def _poll(self, wait_s: float, deadline_s: float | None) -> None:
         """Fetch a page, however often that must be tried."""
@@ -153,9 +159,11 @@ class BlockingWatch:
         """Take the events of a page; whether the place has moved."""
         before = self._pages.first, self._pages.skip
         self._place = self._pages.place
-        events = self._pages.read(answer)
+        events = self._pages.read(_with_bytes(answer) if self._text_bytes else answer)
+        if not self._text_bytes:
+            events = [replace(event, topic=_topic_as_wanted(str(event.topic), self._wanted)) for event in events]
+        self._events.extend(events)
         self._saw(answer.get("index"))
-        self._events.extend(replace(event, topic=_topic_as_wanted(str(event.topic), self._wanted)) for event in events)
         return (self._pages.first, self._pages.skip) != before
 
 
@@ -191,3 +199,14 @@ def _topic_as_wanted(text: str, wanted: Topic | None) -> Topic:
     if decoded is None or (is_text and isinstance(wanted, str)):
         return text
     return decoded
+
+
+def _with_bytes(page: Any) -> Any:
+    """A page in which topics that are not UTF-8 are bytes again; whether it is one is not judged here."""
+    events = page.get("events") if isinstance(page, dict) else None
+    for event in events if isinstance(events, list) else ():
+        topic = event.get("topic") if isinstance(event, dict) else None
+        if isinstance(topic, dict):
+            with contextlib.suppress(TypeError, ValueError):
+                event["topic"] = base64.b64decode(topic.get("base64", ""), validate=True)
+    return page
