@@ -107,18 +107,20 @@ class Record:
         yield from (f"{body} stands in the queue {len(numbers)} times: {numbers}" for body, numbers in ids.items() if len(numbers) > 1)
 
     def _out_of_turn(self) -> Iterator[str]:
-        invisible_until: dict[int, float] = {}
-        returned: set[tuple[int, int]] = {(note["id"], note["deliveries"]) for note in self.of("nacking")}
-        acked_at = {note["id"]: note["at"] for note in self.of("acked")}
+        # Not by the order of the notes: an answer may be late, and tell of a delivery that has passed meanwhile.
+        invisible_until: dict[tuple[int, int], float] = {}
         for note in self.of("taken", "extended"):
-            number, deliveries = note["id"], note["deliveries"]
-            if note["what"] == "taken":
-                before = (number, deliveries - 1)
-                if note["at"] + SLACK_S < invisible_until.get(number, 0.0) and before not in returned:
-                    yield f"message {number} is delivered again {invisible_until[number] - note['at']:.3f} s before its timeout: {note}"
-                if note["asked_at"] > acked_at.get(number, float("inf")):
-                    yield f"message {number} is delivered after its ack: {note}"
-            invisible_until[number] = note["asked_at"] + VISIBILITY_S
+            delivery = note["id"], note["deliveries"]
+            invisible_until[delivery] = max(invisible_until.get(delivery, 0.0), note["asked_at"] + VISIBILITY_S)
+        returned = {(note["id"], note["deliveries"]) for note in self.of("nacking")}
+        acked_at = {note["id"]: note["at"] for note in self.of("acked")}
+        for note in self.of("taken"):
+            before = note["id"], note["deliveries"] - 1
+            early_s = invisible_until.get(before, 0.0) - note["at"]
+            if early_s > SLACK_S and before not in returned:
+                yield f"message {note['id']} is delivered again {early_s:.3f} s before its timeout: {note}"
+            if note["asked_at"] > acked_at.get(note["id"], float("inf")):
+                yield f"message {note['id']} is delivered after its ack: {note}"
 
     def _out_of_order(self) -> Iterator[str]:
         for notes in self.lives:

@@ -43,6 +43,9 @@ class TheJudge(SynchronousTestCase):
         self.assertEqual(self.found(taken(2.0, 1), taken(5.1, 1, 2)), "")
         self.assertEqual(self.found(taken(2.0, 1), note("nacking", 2.1, id=1, deliveries=1), taken(2.3, 1, 2)), "")
 
+    def test_an_answer_that_came_late_tells_of_an_earlier_delivery(self) -> None:
+        self.assertEqual(self.found(taken(5.1, 1, 2), taken(6.0, 1, 1, asked_at=1.0)), "")
+
     def test_delivered_after_the_ack(self) -> None:
         acked = [note("acking", 3.0, id=1), note("acked", 3.1, id=1)]
         self.assertIn("after its ack", self.found(taken(2.0, 1), *acked, taken(9.0, 1, 2)))
