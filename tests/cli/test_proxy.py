@@ -212,6 +212,16 @@ class ModuleTests(CliTestCase):
         ):
             self.assertIn(f"\nclass Blocking{class_name}:\n", module_source(machine, described()))
 
+    def test_nothing_is_imported_for_a_word_in_a_docstring(self) -> None:
+        arguments = msgspec.defstruct("move", [("to", str, "Any")], kw_only=True, forbid_unknown_fields=True)
+        doc = 'Any of builtins.list, base64.b64decode or a Literal; """ \\ Any'
+        source = module_source(
+            "shelf", {"plugin": "p", "version": 1, **Declaration(doc, {"move": Operation("move", arguments, doc, None)}, {}).describe()}
+        )
+        self.assertIn("\nfrom typing import TYPE_CHECKING\n", source)
+        self.assertNotIn("import b", source)
+        self.imported(source)
+
 
 class CommandLine(CliTestCase):
     """Asked of a cluster or of a class; printed or written."""

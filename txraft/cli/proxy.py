@@ -26,6 +26,8 @@ OWN = {"commands": frozenset({"exactly_once"}), "queries": frozenset({"consisten
 TAKEN = frozenset({"Any", "BlockingClient", "Client", "Consistency", "Deferred", "Literal"})
 """Names that stand in the module for something else."""
 
+_TEXT_OR_COMMENT = re.compile(r'"""(?:\\.|[^\\])*?"""|"(?:\\.|[^"\\\n])*"|^ *#.*$', re.MULTILINE)
+
 CONSISTENCY = 'Consistency = Literal["linearizable", "local", "at_least"]'
 
 GIVEN = """\
@@ -97,10 +99,10 @@ def module_source(machine: str, described: Mapping[str, Any], structs: Iterable[
         _class(name, machine, described, structs, blocking=name != class_name) for name in (class_name, f"Blocking{class_name}")
     )
     given = GIVEN if "_given(" in body else ""
-    names = [
-        name for name in ("Any", "Literal") if re.search(rf"\b{name}\b", body + given + (CONSISTENCY if "Consistency" in body else ""))
-    ]
-    imports = [name for name in ("base64", "builtins") if f"{name}." in body + given]
+    consistency = f"{CONSISTENCY}\n\n" if "consistency: Consistency" in body else ""
+    code = _TEXT_OR_COMMENT.sub("", consistency + given + body)
+    imports = [name for name in ("base64", "builtins") if f"{name}." in code]
+    names = [name for name in ("Any", "Literal") if re.search(rf"\b{name}\b", code)]
     title = (
         f"Calls of the machine {machine} (plug-in {described['plugin']}, version {described['version']}), typed. Written by txraft proxy."
     )
@@ -110,8 +112,7 @@ def module_source(machine: str, described: Mapping[str, Any], structs: Iterable[
         f"from typing import {', '.join(['TYPE_CHECKING', *names])}\n\n",
         "if TYPE_CHECKING:\n    from twisted.internet.defer import Deferred\n    from txraft.client import BlockingClient, Client\n\n",
         f"__all__ = [{', '.join(map(as_source, sorted([class_name, f'Blocking{class_name}'])))}]\n\n",
-        f"{CONSISTENCY}\n\n" if "Consistency" in body else "",
-        f"\n{given}{body}",
+        f"{consistency}\n{given}{body}",
     ])  # fmt: skip
 
 
