@@ -46,7 +46,7 @@ class DefaultsTests(ConfigTestCase):
         self.assertEqual(config.advertise_peer, "127.0.0.1:2380")
         self.assertEqual(config.advertise_client, "127.0.0.1:2379")
         self.assertEqual(config.bootstrap, {"n1": "127.0.0.1:2380"})
-        self.assertEqual(config.machines, {"counter": "counter"})
+        self.assertEqual(config.machines, {"counter": "counter", "queue": "queue", "config": "config"})
         self.assertEqual((config.timing, config.limits), (Timing(), Limits()))
         self.assertEqual(config.origins["name"], "default")
         self.assertEqual(config.origins["bootstrap"], "derived")

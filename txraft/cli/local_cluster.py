@@ -164,7 +164,7 @@ class LocalCluster:
         Args:
             directory: made if need be.
             count: how many nodes.
-            machines: plug-in by machine; `counter` if not given.
+            machines: plug-in by machine; those of a node without configuration if not given.
             settings: further keys of the configuration.
         """
         directory.mkdir(parents=True, exist_ok=True)
@@ -178,7 +178,7 @@ class LocalCluster:
                 "peer": f"tcp:{address.partition(':')[2]}:interface=127.0.0.1",
                 "client": f"tcp:{client_port}:interface=127.0.0.1",
                 "bootstrap": addresses,
-                "machines": dict(machines or {"counter": "counter"}),
+                **({"machines": dict(machines)} if machines else {}),
                 **(settings or {}),
             }
             file = directory / f"{name}.yaml"

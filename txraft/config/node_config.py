@@ -19,7 +19,10 @@ from txraft.config.layers import Given, read_environment, read_file, read_flags
 from txraft.errors import ConfigurationError
 from txraft.limits import Limits, Timing
 
-__all__ = ["NodeConfig"]
+__all__ = ["STOCK_MACHINES", "NodeConfig"]
+
+STOCK_MACHINES = ("counter", "queue", "config")
+"""The plug-ins that come with txraft: a node hosts them, under these names, unless it is told which machines to host."""
 
 _DERIVED = "derived"
 _DEFAULT = "default"
@@ -165,7 +168,7 @@ def _assemble(given: Mapping[str, Given]) -> NodeConfig:
         advertise_peer=advertise_peer,
         advertise_client=advertise_client,
         bootstrap=settings.derived("bootstrap", {name: advertise_peer}),
-        machines=settings.get("machines", {"counter": "counter"}),
+        machines=settings.get("machines", {name: name for name in STOCK_MACHINES}),
         timing=_timing(settings),
         limits=_limits(settings),
         origins=settings.origins,
