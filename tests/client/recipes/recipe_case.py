@@ -57,16 +57,24 @@ class RecipeCase(SynchronousTestCase):
 
     def result(self, coroutine: Coroutine[Any, Any, T] | Deferred[T], within_s: float = SOON_S) -> T:
         """Run it to its end, which must come soon."""
-        done = coroutine if isinstance(coroutine, Deferred) else Deferred.fromCoroutine(coroutine)
-        self.world.time.run_until(lambda: done.called, within_s=within_s)
-        result: T = self.successResultOf(done)
+        result: T = self.successResultOf(self._drive(coroutine, within_s))
         return result
 
     def failure_of(self, coroutine: Coroutine[Any, Any, Any] | Deferred[Any], kind: type[Any], within_s: float = SOON_S) -> Any:
         """The same, for one that must fail so."""
+        return self.failureResultOf(self._drive(coroutine, within_s), kind).value
+
+    def _drive(self, coroutine: Coroutine[Any, Any, Any] | Deferred[Any], within_s: float) -> Deferred[Any]:
         done = coroutine if isinstance(coroutine, Deferred) else Deferred.fromCoroutine(coroutine)
-        self.world.time.run_until(lambda: done.called, within_s=within_s)
-        return self.failureResultOf(done, kind).value
+        over: list[bool] = []
+
+        def note(result: Any) -> Any:
+            over.append(True)
+            return result
+
+        done.addBoth(note)
+        self.world.time.run_until(lambda: bool(over), within_s=within_s)
+        return done
 
     def pass_time(self, seconds: float) -> None:
         self.world.time.run(seconds)

@@ -76,14 +76,14 @@ class BlockingStore:
         timer.start()
         self._waits.add(watch.stop)
         try:
-            next(watch, None)
+            with watch:
+                next(watch, None)
         except NotApplied as problem:
             if problem.code != "compacted":
                 raise
         finally:
             self._waits.discard(watch.stop)
             timer.cancel()
-            watch.stop()
 
     def wake(self) -> None:
         """Have all who wait in `changed` look again. Any thread."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 
@@ -85,7 +85,13 @@ class _LockForm:
         if self._acquiring is not None:
             self._acquiring.cancel()
 
-    def run(self, function: Callable[..., Awaitable[T] | T], *args: Any, **kwargs: Any) -> Deferred[T]:
+    @overload
+    def run(self, function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> Deferred[T]: ...
+
+    @overload
+    def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]: ...
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
         """Acquire, call ``function(token, *args, **kwargs)``, release.
 
         When it is lost meanwhile, what the function has returned (a Deferred, or a coroutine) is cancelled.
