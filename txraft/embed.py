@@ -26,6 +26,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txraft.client.events import Place
+from txraft.client.watch import Watch
+from txraft.client.watches import Watches
 from txraft.config import NodeConfig
 from txraft.core.entry import Entry
 from txraft.core.ids import Index
@@ -41,7 +44,7 @@ from txraft.node.worker import ThreadWorker
 from txraft.statemachine import Host
 from txraft.statemachine.results import Answer
 from txraft.statemachine.values import encode_value
-from txraft.wire.requests import Ask, InvokeRequest, Request
+from txraft.wire.requests import Ask, InvokeRequest, PollRequest, Request
 
 __all__ = ["EmbeddedMachine", "RaftNode", "require_endpoints"]
 
@@ -113,6 +116,7 @@ class RaftNode(MultiService):
         )
         Service.setServiceParent(self._peers, self)
         Service.setServiceParent(self._node, self)
+        self._watches = Watches(self._clock, self._clock.seconds, Random(), self._poll)
         gate = self._node.gate
         site = make_site(gate, limits=config.limits, timing=config.timing, reactor=self._clock)
         native = ClientProtocolFactory(self._clock, gate, config.limits, config.timing)
@@ -165,6 +169,7 @@ class RaftNode(MultiService):
 
     async def _stop(self) -> None:
         self._stop_listening()
+        self._watches.close(NotApplied("shutting_down", f"node {self.config.name} stops"))
         await Service.disownServiceParent(self._node)
         await self._front_door.close()
         await MultiService.stopService(self)
@@ -178,6 +183,7 @@ class RaftNode(MultiService):
         self._listening.clear()
 
     def _halted(self, why: BaseException) -> None:
+        self._watches.close(NotApplied("shutting_down", f"node {self.config.name} has halted: {why}"))
         if self.on_halt is not None:
             self.on_halt(why)
 
@@ -227,6 +233,15 @@ class RaftNode(MultiService):
     def machine(self, name: str) -> EmbeddedMachine:
         """The machine `name`; its commands and queries are methods of what this returns."""
         return EmbeddedMachine(name, self._call_operation)
+
+    def watch(
+        self, machine: str, topic: str | bytes | None = None, *, prefix: str | bytes | None = None, from_index: int | Place | None = None
+    ) -> Watch:
+        """Be told the events of a machine as this node applies them; see `txraft.client.Client.watch`. It ends when the node stops."""
+        return self._watches.begin(machine, topic, prefix, from_index)
+
+    def _poll(self, request: PollRequest) -> Deferred[Any]:
+        return self.call(request).addCallback(Answer.value)
 
     def call(self, request: Request, **options: Any) -> Deferred[Answer]:
         """See `node.ports.ClientGate.call`: for those who need index, term or a session of their own."""

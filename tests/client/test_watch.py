@@ -10,7 +10,7 @@ from twisted.internet.defer import TimeoutError as OverdueError
 
 from tests.support.client_case import ADDRESSES, ClientTestCase
 from tests.support.fake_server import not_leader, problem, silence
-from txraft.client import client as client_module
+from txraft.client import watches as watches_module
 from txraft.client.courier import QUIET_S, SILENCE_S
 from txraft.client.events import Event
 from txraft.client.watch import POLL_WAIT_MS, Watch
@@ -179,7 +179,7 @@ class SlowConsumerTests(WatchTestCase):
         told = self.problem(self.next_of(watch), NotApplied)
         self.assertEqual((told.code, told.details), ("compacted", {"oldest": 8}))
         self.assertEqual(self.problem(self.next_of(watch), NotApplied).code, "compacted")
-        self.assertEqual(self.client._watches, set())
+        self.assertEqual(len(self.client._watches), 0)
 
 
 class CancellationTests(WatchTestCase):
@@ -298,7 +298,7 @@ class EndTests(WatchTestCase):
         self.assertEqual(self.reactor.dialled, [])
 
     def test_there_is_a_bound_and_room_again_after_a_stop(self) -> None:
-        self.patch(client_module, "WATCHES_MAX", 3)
+        self.patch(watches_module, "WATCHES_MAX", 3)
         watches = [self.watch() for _ in range(3)]
         self.assertEqual(self.problem(self.watch().started, NotApplied).code, "too_many_waits")
         watches[0].stop()
@@ -346,7 +346,7 @@ class ConnectionTests(WatchTestCase):
             self.emit("a")
             for server in self.servers:
                 server.behave = server.lead
-            self.pass_time(client_module.WATCH_PAUSE_S_MAX + 1)
+            self.pass_time(watches_module.PAUSE_S_MAX + 1)
             self.assertEqual(self.topics()[-1:], ["a"], code)
             watch.stop()
 
@@ -357,7 +357,7 @@ class ConnectionTests(WatchTestCase):
         self.pass_time(200)
         self.history.emit("a")
         self.reactor.servers = servers
-        self.pass_time(client_module.WATCH_PAUSE_S_MAX + 2)
+        self.pass_time(watches_module.PAUSE_S_MAX + 2)
         self.assertEqual(self.topics(), ["a"])
 
     def test_a_server_that_lags_is_waited_for(self) -> None:

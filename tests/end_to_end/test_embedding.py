@@ -24,7 +24,11 @@ async def main(reactor, directory):
     for node in nodes:
         node.startService()
     await gatherResults([node.when_ready() for node in nodes])
+    watch = nodes[2].watch("counter", "visits")
+    await watch.started
+    await nodes[1].machine("counter").configure("visits", watched=True)
     print([await node.machine("counter").add("visits", 1) for node in nodes])
+    print([(await watch.__anext__()).fields["value"] for node in nodes])
     await gatherResults([node.stopService() for node in nodes])
     print(reactor.getDelayedCalls())
 
@@ -51,4 +55,4 @@ class EmbeddingTests(SynchronousTestCase):
         from tests.support.processes import free_ports
 
         addresses = [f"n{number}=127.0.0.1:{port}" for number, port in enumerate(free_ports(3), 1)]
-        self.assertEqual(run(THREE_IN_ONE, self.mktemp(), *addresses), "[1, 2, 3]\n[]\n")
+        self.assertEqual(run(THREE_IN_ONE, self.mktemp(), *addresses), "[1, 2, 3]\n[1, 2, 3]\n[]\n")

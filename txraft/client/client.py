@@ -14,24 +14,18 @@ from twisted.internet.defer import Deferred, fail
 
 from txraft.client.calls import Kind
 from txraft.client.courier import Courier
-from txraft.client.events import Pages, Place
+from txraft.client.events import Place
 from txraft.client.leader_search import LeaderSearch
 from txraft.client.machine_proxy import MachineProxy, Operations
 from txraft.client.options import Freshness, freshness, wait_of
-from txraft.client.retrying import BackOff
 from txraft.client.watch import Watch
+from txraft.client.watches import Watches, no_machine
 from txraft.errors import NotApplied
-from txraft.limits import INDEX_MAX, NAME_LENGTH_MAX, TOPIC_BYTES_MAX, Limits, Timing
+from txraft.limits import INDEX_MAX, NAME_LENGTH_MAX, Limits, Timing
 from txraft.statemachine.values import encode_value
-from txraft.wire.requests import Ask, PollRequest
+from txraft.wire.requests import Ask
 
-__all__ = ["WATCHES_MAX", "Client"]
-
-WATCHES_MAX = 1_024
-"""Watches of one client; beyond it one fails as `too_many_waits`."""
-
-WATCH_PAUSE_S_MAX = 5.0
-"""The longest pause of a watch between polls that the servers turn away."""
+__all__ = ["Client"]
 
 
 class Client:
@@ -82,7 +76,7 @@ class Client:
         )
         self._operations = Operations(self.describe)
         self._proxies: dict[str, MachineProxy] = {}
-        self._watches: set[Watch] = set()
+        self._watches = Watches(reactor, monotonic, self._rng, self._courier.poll)
         self._closing: list[Deferred[None]] | None = None
 
     # Calls
@@ -161,31 +155,7 @@ class Client:
         Returns:
             ``async for event in watch``, or `Watch.on_event`. What is wrong is told by both, and by `Watch.started`.
         """
-        problem: NotApplied | None = None
-        pages = Pages()
-        wanted = b""
-        try:
-            pages = Pages(from_index)
-            wanted = _topic_of(topic, prefix)
-            _require_machine(machine)
-            if self._closing is not None:
-                raise NotApplied("client_closed", "this client was closed")
-            if len(self._watches) >= WATCHES_MAX:
-                raise NotApplied("too_many_waits", f"this client has {WATCHES_MAX} watches: stop some, or use another client")
-        except NotApplied as wrong:
-            problem = wrong
-
-        def poll(first: int, skip: int, wait_ms: int) -> Deferred[Any]:
-            return self._courier.poll(PollRequest(0, machine, wanted, topic is None, first, skip, wait_ms))
-
-        back_off = BackOff(self._rng, longest_s=WATCH_PAUSE_S_MAX)
-        watch = Watch(self.reactor, poll, pages, back_off=back_off, monotonic=self.monotonic, ended=self._watches.discard)
-        if problem is not None:
-            watch.end(problem)
-        else:
-            self._watches.add(watch)
-            watch.begin()
-        return watch
+        return self._watches.begin(machine, topic, prefix, from_index)
 
     def machine(self, name: str) -> MachineProxy:
         """The commands and queries of one machine as methods: ``client.machine("counter").add("a", 2)``.
@@ -211,8 +181,7 @@ class Client:
         done: Deferred[None] = Deferred()
         if self._closing is None:
             self._closing = [done]
-            for watch in list(self._watches):
-                watch.end(NotApplied("client_closed", "this client was closed"))
+            self._watches.close(NotApplied("client_closed", "this client was closed"))
             Deferred.fromCoroutine(self._courier.close()).addBoth(self._closed_down)
         elif self._closing:
             self._closing.append(done)
@@ -232,7 +201,7 @@ class Client:
     ) -> Deferred[Any]:
         # What the servers could not even read would cost this client its connection, and all other calls their answers.
         if not (0 < len(machine) <= NAME_LENGTH_MAX and machine.isprintable()):
-            return fail(_no_machine(machine))
+            return fail(no_machine(machine))
         if not (0 < len(operation) <= NAME_LENGTH_MAX and operation.isprintable()):
             return fail(NotApplied("unknown_command", f"{operation[:NAME_LENGTH_MAX]!r} cannot be the name of a command or query"))
         try:
@@ -275,26 +244,3 @@ def _ask(machine: str, query: str, arguments: bytes, fresh: Freshness) -> Ask:
     at_least, max_staleness_s = fresh
     staleness_ms = min(INDEX_MAX, math.ceil(max_staleness_s * 1000))
     return Ask(0, machine, query, msgspec.Raw(arguments), "local", at_least, staleness_ms)
-
-
-def _topic_of(topic: str | bytes | None, prefix: str | bytes | None) -> bytes:
-    """What stands in the request. Raises `NotApplied` `invalid_arguments`."""
-    if topic is not None and prefix is not None:
-        raise NotApplied("invalid_arguments", "a watch is of a topic or of a prefix, not of both")
-    text = prefix if topic is None else topic
-    try:
-        wanted = b"" if text is None else text.encode() if isinstance(text, str) else bytes(memoryview(text))
-    except (TypeError, UnicodeEncodeError) as error:
-        raise NotApplied("invalid_arguments", f"a topic is text or bytes: {error}") from None
-    if len(wanted) > TOPIC_BYTES_MAX:
-        raise NotApplied("invalid_arguments", f"a topic of {len(wanted)} bytes; {TOPIC_BYTES_MAX} are allowed")
-    return wanted
-
-
-def _require_machine(machine: str) -> None:
-    if not (0 < len(machine) <= NAME_LENGTH_MAX and machine.isprintable()):
-        raise _no_machine(machine)
-
-
-def _no_machine(machine: str) -> NotApplied:
-    return NotApplied("unknown_machine", f"{machine[:NAME_LENGTH_MAX]!r} cannot be the name of a machine")
