@@ -127,7 +127,11 @@ class Telling(ProcessTestCase):
     def test_check_and_help_machines(self) -> None:
         checked = self.twistd("-n", "txraft", "--check", "--name=n7", TXRAFT_CLUSTER="blue")
         self.assertEqual((checked.returncode, checked.stderr), (0, ""))
-        for line in ("name = n7 (--name)", "cluster = blue (TXRAFT_CLUSTER)", "machines = counter=counter, queue=queue, config=config (default)"):
+        for line in (
+            "name = n7 (--name)",
+            "cluster = blue (TXRAFT_CLUSTER)",
+            "machines = counter=counter, queue=queue, config=config (default)",
+        ):
             self.assertIn(line, checked.stdout.splitlines())
         listed = self.twistd("txraft", "--help-machines")
         self.assertEqual(listed.returncode, 0)
