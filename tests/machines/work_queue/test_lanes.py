@@ -27,7 +27,7 @@ class Lanes(SynchronousTestCase):
                 self.assertEqual(lane.head().id, min(there))
                 self.assertEqual(lane.pop().id, min(there))
                 there.remove(min(there))
-            self.assertEqual((len(lane), bool(lane)), (len(there), bool(there)))
+            self.assertEqual(lane.length, len(there))
             self.assertEqual([one.id for one in lane.all()], sorted(there))
             for count in (1, 3, 100):
                 self.assertEqual([one.id for one in lane.first(count)], sorted(there)[:count])

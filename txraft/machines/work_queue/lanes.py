@@ -31,7 +31,9 @@ class Lane:
         self.order: list[int] = []
         self.back: dict[int, Message] = {}
 
-    def __len__(self) -> int:
+    @property
+    def length(self) -> int:
+        """How many there are."""
         return len(self.fresh) + len(self.order)
 
     def add(self, message: Message) -> None:

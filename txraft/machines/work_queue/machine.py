@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import astuple
 
 from txraft.errors import Refused
 from txraft.machines.work_queue.bounds import (
@@ -118,16 +119,14 @@ class WorkQueue(StateMachine):
         """
         queues = self.queues
         found = queues.by_name.get(queue)
-        if found is None or delay_s or not_before is not None or dedup_id is not None or not found.has_room(1, len(body)):
+        is_plain = dedup_id is None and not delay_s and not_before is None
+        if found is None or not is_plain or not found.has_room(1, len(body)):
             return put_all(ctx, queues, queue, [NewMessage(body, priority, delay_s, not_before, dedup_id)])[0]
         now_ms = queues.now_ms = ctx.time_ms  # the same as put_all does, for what most puts are
         if now_ms >= found.mark_ms:
             found.mark(now_ms)
         message_id = queues.last_id = queues.last_id + 1
-        message = Message(message_id, body, priority, now_ms)
-        found.enter(message)
-        found.make_ready(message)
-        found.totals.put += 1
+        found.append(Message(message_id, body, priority, now_ms))
         ctx.signal(found.topic)
         return Stored(message_id)
 
@@ -153,11 +152,8 @@ class WorkQueue(StateMachine):
             found.mark(now_ms)
         due_ms = now_ms + (found.settings.visibility_ms if visibility_s is None else milliseconds(visibility_s))
         taken = found.take(count, due_ms)
-        timers = queues.timers
-        queues.timed += len(taken)
         for one in taken:
-            timers.add(due_ms, one.id, queue)
-        timers.sweep(queues.timed)
+            queues.timers.add(due_ms, one.id, queue)
         return taken
 
     @command
@@ -194,7 +190,6 @@ class WorkQueue(StateMachine):
         queue.bytes -= size
         queue.length -= 1
         queue.totals.acked += 1
-        queues.timed -= 1
         queues.timers.gone(message.id)
 
     @command
@@ -224,7 +219,6 @@ class WorkQueue(StateMachine):
         due_ms = now_ms + (found.settings.visibility_ms if visibility_s is None else milliseconds(visibility_s))
         if due_ms < message.due_ms:  # a later one is found when the timer goes off
             self.queues.timers.add(due_ms, message.id, queue)
-            self.queues.timers.sweep(self.queues.timed)
         message.due_ms = due_ms
         return Extended(due_ms)
 
@@ -297,6 +291,10 @@ class WorkQueue(StateMachine):
     def list(self, prefix: str = "", after: str = "", limit: PageSize = 100) -> dict[str, Any]:
         """Queues by name: those that begin with `prefix`, from the first after `after` on. `next`: what to pass as `after` for more."""
         return page_of(self.queues, prefix, after, limit)
+
+    def apply_command(self, ctx: Context, name: str, arguments: msgspec.Struct) -> Any:
+        """See `StateMachine`. By position, which is quicker: the arguments stand in the order of the parameters."""
+        return getattr(self, name)(ctx, *astuple(arguments))
 
     def waits_on(self, name: str, arguments: msgspec.Struct) -> bytes | None:
         """See `StateMachine`."""

@@ -104,7 +104,7 @@ class NamedQueue:
         """Drop the oldest ready messages, whatever their priority, until one of this size fits in; how many."""
         dropped = 0
         while not self.has_room(1, size):
-            message = self._pop(min((lane for lane in self.lanes if lane), key=_age))
+            message = self._pop(min(self.occupied_lanes(), key=_age))
             self.leave(message)
             dropped += 1
         self.totals.dropped += dropped
@@ -125,11 +125,17 @@ class NamedQueue:
     def make_ready(self, message: Message) -> None:
         """Put a message where it will be taken from."""
         priority = message.priority
-        lane = self.lanes[priority]
-        if lane is None:
-            lane = self.lanes[priority] = Lane()
-        lane.add(message)
+        self.lane(priority).add(message)
         self.occupied |= 1 << priority
+
+    def append(self, message: Message) -> None:
+        """Count a new message in, the newest of all, and make it ready: what is done most, done quickly."""
+        priority = message.priority
+        (self.lanes[priority] or self.lane(priority)).fresh.append(message)
+        self.occupied |= 1 << priority
+        self.length += 1
+        self.bytes += len(message.body)
+        self.totals.put += 1
 
     def hold(self, message: Message, due_ms: int) -> None:
         """Keep a message back until then."""
@@ -151,6 +157,17 @@ class NamedQueue:
         """Take it out."""
         return self._pop(self._best())
 
+    def lane(self, priority: int) -> Lane:
+        """The place of this priority, made if need be."""
+        lane = self.lanes[priority]
+        if lane is None:
+            lane = self.lanes[priority] = Lane()
+        return lane
+
+    def occupied_lanes(self) -> list[Lane]:
+        """The places in which there are messages, highest priority first."""
+        return [lane for priority, lane in enumerate(self.lanes) if lane is not None and self.occupied >> priority & 1][::-1]
+
     def _best(self) -> Lane:
         lane = self.lanes[self.occupied.bit_length() - 1]
         assert lane is not None, self.occupied
@@ -169,9 +186,11 @@ class NamedQueue:
         while self.occupied and len(taken) < count:
             lane = self._best()
             if taken and len(lane.head().body) > room:
-                break
-            message = self._pop(lane)
+                break  # a second one may wait for the next answer
+            message = lane.pop() if lane.order else lane.fresh.popleft()
             message_id, body = message.id, message.body
+            if not lane.fresh and not lane.order:
+                self.occupied ^= 1 << message.priority
             room -= len(body)
             self.held_bytes += len(body)
             number = message.taken = message.taken + 1
@@ -203,7 +222,7 @@ class NamedQueue:
             totals=self.totals,
             marks=self.marks,
             told_ms=self.told_ms,
-            ready=[message for lane in self.lanes if lane for message in lane.all()],
+            ready=[message for lane in self.occupied_lanes() for message in lane.all()],
             in_flight=list(self.in_flight.values()),
             delayed=list(self.delayed.values()),
             dedup=self.dedup.capture(),

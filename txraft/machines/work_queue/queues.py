@@ -14,7 +14,7 @@ from txraft.statemachine import Context
 
 __all__ = ["EXPIRED_AT_ONCE", "EXPIRE_PAUSE_MS", "Queues"]
 
-EXPIRED_AT_ONCE = 2_000
+EXPIRED_AT_ONCE = 1_000
 """Messages that become ready by themselves in one go: a few milliseconds."""
 
 EXPIRE_PAUSE_MS = 20
@@ -31,7 +31,6 @@ class Queues:
         by_name: the queues.
         names: theirs, sorted.
         timers: of all messages that are in flight or delayed.
-        timed: how many these are.
         last_id: of the newest message.
         now_ms: the newest log time that a command brought.
     """
@@ -40,7 +39,6 @@ class Queues:
         self.by_name: dict[str, NamedQueue] = {}
         self.names: list[str] = []
         self.timers = Timers(self.by_name)
-        self.timed = 0
         self.last_id = 0
         self.now_ms = 0
 
@@ -76,9 +74,8 @@ class Queues:
     def clear(self, queue: NamedQueue) -> int:
         """Remove all messages of a queue; how many."""
         cleared = queue.length
-        self.timed -= len(queue.in_flight) + len(queue.delayed)
         queue.clear()
-        self.timers.sweep(self.timed)
+        self.timers.sweep()
         return cleared
 
     # Messages.
@@ -89,7 +86,6 @@ class Queues:
         queue.enter(message)
         queue.totals.put += 1
         if due_ms > ctx.time_ms:
-            self.timed += 1
             self._delay(queue, message, due_ms)
         else:
             queue.make_ready(message)
@@ -107,25 +103,19 @@ class Queues:
         if most and message.deliveries >= most:
             target = self._dead_letter(ctx, queue, message)
             if target is not None:
-                self._free(message)
+                self.timers.gone(message.id)
                 return Returned("dead", queue=target)
             queue.totals.dead_refused += 1
+        self.timers.gone(message.id)
         if due_ms > ctx.time_ms:
-            self.timers.gone(message.id)
             self._delay(queue, message, due_ms)
             return Returned("delayed", due_ms)
-        self._free(message)
         queue.make_ready(message)
         return Returned("ready")
-
-    def _free(self, message: Message) -> None:
-        self.timed -= 1
-        self.timers.gone(message.id)
 
     def _delay(self, queue: NamedQueue, message: Message, due_ms: int) -> None:
         queue.hold(message, due_ms)
         self.timers.add(due_ms, message.id, queue.name)
-        self.timers.sweep(self.timed)
 
     def _dead_letter(self, ctx: Context, queue: NamedQueue, message: Message) -> str | None:
         """Move a released message to the dead-letter queue; its name. None if there is no room: rather delivered too often than lost."""
@@ -159,7 +149,7 @@ class Queues:
         now_ms = self.now_ms = ctx.time_ms
         timers = self.timers
         stirred: dict[bytes, None] = {}
-        timers.sweep(self.timed)
+        timers.sweep()
         for _ in range(EXPIRED_AT_ONCE):
             found = timers.pop_due(now_ms)
             if found is None:
@@ -170,7 +160,6 @@ class Queues:
                 self.give_back(ctx, queue, message, now_ms)
             else:
                 queue.release(message)
-                self._free(message)
                 queue.make_ready(message)
             stirred[queue.topic] = None
         for topic in stirred:
@@ -190,6 +179,5 @@ class Queues:
         self.last_id, self.now_ms = state.last_id, state.now_ms
         self.by_name.update((one.name, NamedQueue.restored(one)) for one in state.queues)
         self.names = sorted(self.by_name)
-        self.timed = sum(len(queue.in_flight) + len(queue.delayed) for queue in self.by_name.values())
         self.timers.rebuild()
         self.timers.wake_at(state.wake_ms)

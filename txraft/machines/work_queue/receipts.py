@@ -16,10 +16,10 @@ _RECEIPT = re.compile(r"([1-9][0-9]{0,18})-([1-9][0-9]{0,18})")
 def message_in_flight(queue: NamedQueue, receipt: str) -> Message | None:
     """The message whose present delivery has this receipt."""
     try:
-        message = queue.in_flight.get(int(receipt.partition("-")[0]))
-    except ValueError:
+        message = queue.in_flight[int(receipt.partition("-")[0])]
+    except (KeyError, ValueError):
         return None
-    return message if message is not None and receipt == f"{message.id}-{message.taken}" else None
+    return message if receipt == f"{message.id}-{message.taken}" else None
 
 
 def refusal_of(queue: NamedQueue, receipt: str) -> Refused:

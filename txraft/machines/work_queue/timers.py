@@ -28,11 +28,12 @@ class Timers:
         wake: the same in seconds; None for never.
     """
 
-    __slots__ = ("_heap", "_queues", "wake", "wake_ms")
+    __slots__ = ("_heap", "_heap_max", "_queues", "wake", "wake_ms")
 
     def __init__(self, queues: dict[str, NamedQueue]) -> None:
         self._queues = queues
         self._heap: list[tuple[int, int, str]] = []
+        self._heap_max = _SLACK
         self.wake_ms = NEVER_MS
         self.wake: float | None = None
 
@@ -41,9 +42,12 @@ class Timers:
 
     def add(self, due_ms: int, message_id: int, queue: str) -> None:
         """A message becomes ready then, or at its `due_ms` if that is later by then."""
-        heappush(self._heap, (due_ms, message_id, queue))
+        heap = self._heap
+        heappush(heap, (due_ms, message_id, queue))
         if due_ms < self.wake_ms:
             self.wake_at(due_ms)
+        if len(heap) > self._heap_max:
+            self.rebuild()
 
     def gone(self, message_id: int) -> None:
         """It does not any more. Most are acknowledged in the order of their deadlines: then the entry goes at once."""
@@ -84,15 +88,17 @@ class Timers:
                 return queue, message
         return None
 
-    def sweep(self, timed: int) -> None:
-        """Drop what means nothing, if that is most of it. `timed`: how many messages are in flight or delayed."""
-        if len(self._heap) > 2 * timed + len(self._queues) + _SLACK:
+    def sweep(self) -> None:
+        """Drop what means nothing, if that is most of it. Else it would all be passed over at once when its time has come."""
+        queues, heap = self._queues.values(), self._heap
+        if len(heap) > len(queues) + _SLACK and len(heap) > 2 * sum(len(queue.in_flight) + len(queue.delayed) for queue in queues):
             self.rebuild()
 
     def rebuild(self) -> None:
-        """One entry for each message that is in flight or delayed."""
+        """One entry for each message that is in flight or delayed. The next time is when there are twice as many."""
         queues = self._queues.values()
         self._heap = [
             (one.due_ms, one.id, queue.name) for queue in queues for part in (queue.in_flight, queue.delayed) for one in part.values()
         ]
         heapify(self._heap)
+        self._heap_max = 2 * len(self._heap) + len(queues) + _SLACK

@@ -33,20 +33,20 @@ def peeked(queue: NamedQueue, count: int, state: str) -> list[Peeked]:
 
 def _in_state(queue: NamedQueue, count: int, state: str) -> Iterator[Message]:
     if state == "ready":
-        return chain.from_iterable(lane.first(count) for lane in reversed(queue.lanes) if lane)
+        return chain.from_iterable(lane.first(count) for lane in queue.occupied_lanes())
     return iter((queue.in_flight if state == "in_flight" else queue.delayed).values())
 
 
 def statistics(queues: Queues, queue: NamedQueue) -> dict[str, Any]:
     """How a queue is doing, as of the newest log time that the machine has seen."""
     dead = queues.by_name.get(dead_letter_queue(queue.name, queue.settings))
-    oldest_ms = min((lane.head().put_ms for lane in queue.lanes if lane), default=None)
+    oldest_ms = min((lane.head().put_ms for lane in queue.occupied_lanes()), default=None)
     return {
         "queue": queue.name,
         **_counts(queue),
         "dead": 0 if dead is None else dead.length,
         "bytes": queue.bytes,
-        "ready_by_priority": [len(lane) if lane else 0 for lane in queue.lanes],
+        "ready_by_priority": [0 if lane is None else lane.length for lane in queue.lanes],
         "oldest_age_s": None if oldest_ms is None else (queues.now_ms - oldest_ms) / 1000,
         "totals": asdict(queue.totals),
         "rates": _rates(queue, queues.now_ms),
