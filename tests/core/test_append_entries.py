@@ -250,7 +250,7 @@ class Sending(SynchronousTestCase):
 
         effects = server.hears(accepted(6, "b", heartbeat.prev_log_index))
 
-        self.assertEqual(said_to(effects, "b", AppendEntries), append(6, "a", (4, 2), server.entries()[4:]))
+        self.assertEqual(said_to(effects, "b", AppendEntries), append(6, "a", (4, 2), server.entries()[4:], round=1))
 
     def test_after_a_match_more_is_sent_without_waiting_for_a_heartbeat(self) -> None:
         server = self.new_leader()

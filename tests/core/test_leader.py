@@ -245,7 +245,16 @@ class Heartbeats(SynchronousTestCase):
     def test_all_members_are_sent_an_empty_message(self) -> None:
         server = OneServer("abc", learners="x").as_leader()
 
-        self.assertEqual(said(server.beats(), AppendEntries), [(peer, append(2, "a", (2, 2), commit=2)) for peer in "bcx"])
+        self.assertEqual(said(server.beats(), AppendEntries), [(peer, append(2, "a", (2, 2), commit=2, round=1)) for peer in "bcx"])
+
+    def test_each_begins_a_round_and_says_which_one_was_answered(self) -> None:
+        server = OneServer("abc").as_leader()
+        server.beats()
+        server.hears(accepted(2, "b", 2, round=1))
+
+        told = {peer: (message.round, message.confirmed) for peer, message in said(server.beats(), AppendEntries)}
+
+        self.assertEqual(told, {"b": (2, 1), "c": (2, 0)})
 
     def test_without_an_answer_from_most_for_an_election_timeout_the_leader_steps_down(self) -> None:
         server = OneServer("abcde").as_leader()

@@ -80,10 +80,13 @@ class Reads(SynchronousTestCase):
 
         self.assertEqual(self.hears_round("x", 1), [])
 
-    def test_a_lost_round_is_repeated_by_the_next_heartbeat(self) -> None:
+    def test_a_lost_round_is_made_up_for_by_that_of_the_next_heartbeat(self) -> None:
         self.server.reads(1)
 
-        self.assertEqual({message.round for _, message in said(self.server.beats(), AppendEntries)}, {1})
+        self.assertEqual({message.round for _, message in said(self.server.beats(), AppendEntries)}, {2})
+
+        self.hears_round("b", 2)
+        self.assertEqual(self.hears_round("c", 2), [ReadsReady(1, Index(2))])
 
     def test_it_sees_what_was_committed_when_it_was_asked(self) -> None:
         self.server.proposes(b"x")
@@ -134,7 +137,7 @@ class ReadsOfANewLeader(SynchronousTestCase):
 
     def test_they_wait_and_begin_no_round(self) -> None:
         self.assertEqual(self.server.reads(1), [])
-        self.assertEqual(self.server.beats() and self.server.leading.round, 0)
+        self.assertEqual(self.server.leading.round, 0)
 
     def test_with_the_first_commit_they_begin_together(self) -> None:
         self.server.reads(1)

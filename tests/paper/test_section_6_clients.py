@@ -134,10 +134,10 @@ class Reads(SynchronousTestCase):
         effects = server.reads(1)
         self.assertEqual(len(said(effects, AppendEntries)), 4)
 
-        answers = [all_of(server.hears(accepted(2, peer, 2, round=round)), ReadsReady) for peer, round in (("b", 0), ("c", 0), ("b", 1))]
+        answers = [all_of(server.hears(accepted(2, peer, 2, round=round)), ReadsReady) for peer, round in (("b", 1), ("c", 1), ("b", 2))]
         self.assertEqual(answers, [[], [], []])
 
-        self.assertEqual(all_of(server.hears(accepted(2, "d", 2, round=1)), ReadsReady), [ReadsReady(1, Index(2))])
+        self.assertEqual(all_of(server.hears(accepted(2, "d", 2, round=2)), ReadsReady), [ReadsReady(1, Index(2))])
 
     def test_superseded(self) -> None:
         """§6.4: A leader that was superseded without noticing answers no reads."""

@@ -61,7 +61,8 @@ def _send(server: Server, peer: ServerId, progress: Progress, entries: list[Entr
     assert prev_term is not None
     if entries:
         progress.sent(Index(prev_index + len(entries)), entries_bytes(entries))
-    server.send(peer, AppendEntries(server.current_term, server.id, prev_index, prev_term, server.commit_index, server.role.round, entries))
+    round, confirmed = server.role.round, progress.round
+    server.send(peer, AppendEntries(server.current_term, server.id, prev_index, prev_term, server.commit_index, round, entries, confirmed))
 
 
 def refuse(server: Server, leader: ServerId, request: AppendEntries) -> None:

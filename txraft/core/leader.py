@@ -109,6 +109,7 @@ def heartbeat_timeout(server: Server, now: float) -> None:
     if not server.configuration.has_majority(in_touch | {server.id}):
         step_down(server, "no answer from a majority for an election timeout")
         return
+    role.round += 1
     for peer in role.progress:
         append_entries.heartbeat(server, peer)
 

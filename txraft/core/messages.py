@@ -48,7 +48,8 @@ class RequestVoteReply(_Message, tag="voted", frozen=True, array_like=True, gc=F
 class AppendEntries(_Message, tag="append", frozen=True, array_like=True, gc=False):
     """The leader replicates `entries` behind (`prev_log_index`, `prev_log_term`); without entries, a heartbeat or probe.
 
-    `round` numbers the leader's rounds of confirmation for reads and is sent back as it came.
+    `round` numbers the leader's rounds of heartbeats and is sent back as it came. `confirmed` is the newest round that this follower has
+    answered, as far as the leader had heard when it sent this: from it the follower knows that this is not older than that round.
 
     Source: Figure 3.1, AppendEntries RPC; §6.4.
     """
@@ -58,6 +59,7 @@ class AppendEntries(_Message, tag="append", frozen=True, array_like=True, gc=Fal
     leader_commit: Number
     round: Number
     entries: list[Entry] = []
+    confirmed: Number = 0
 
 
 class AppendEntriesReply(_Message, tag="appended", frozen=True, array_like=True, gc=False):

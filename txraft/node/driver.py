@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from math import inf
+from math import ceil, inf
 from random import Random
 from typing import Any
 
@@ -43,6 +43,8 @@ from txraft.statemachine import Host
 from txraft.storage import Storage
 
 __all__ = ["Driver"]
+
+AGE_MS_MAX = 10**15
 
 Guard = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -140,17 +142,17 @@ class Driver:
 
     def read(self, number: int) -> None:
         """The queries of one turn."""
-        self._step(self.core.read(self._now, number))
+        now = self._now
+        self._step(self.core.read(now, number))
+        self._note_round(now)
 
     def receive(self, sender: ServerId, message: Message) -> None:
         """A message of the algorithm from an authenticated peer."""
         self._step(self.core.receive(self._now, sender, message))
         if isinstance(message, AppendEntries) and (self._view.leader, self._view.term) == (sender, message.term):
-            self._note_commit_index(message)
-
-    def _note_commit_index(self, message: AppendEntries) -> None:
-        if self.core.server.log.term_at(message.leader_commit) == message.term:
-            self._freshness.heard(self._now, message.leader_commit)
+            self._freshness.began(message.round, self._now)
+            if self.core.server.log.term_at(message.leader_commit) == message.term:
+                self._freshness.heard(message.confirmed, message.leader_commit)
 
     def peer_unreachable(self, peer: ServerId) -> None:
         """What was last sent to `peer` may be lost."""
@@ -170,8 +172,11 @@ class Driver:
             return self._freshness.age_s(now, self.applier.applied)
         if not self._view.serving:
             return inf
-        heard_ms = {peer: int(1000 * progress.last_heard) for peer, progress in server.role.progress.items()}
-        return now - server.configuration.majority_reached({**heard_ms, server.id: int(1000 * now)}) / 1000
+        # Another leader can have committed something only since a majority last confirmed this one: since the rounds they answered began.
+        ages_s = {peer: self._freshness.since_s(now, progress.round) for peer, progress in server.role.progress.items()}
+        since_ms = {peer: AGE_MS_MAX - ceil(1000 * age_s) for peer, age_s in ages_s.items() if age_s < inf}
+        reached_ms = server.configuration.majority_reached({**since_ms, server.id: AGE_MS_MAX})
+        return (AGE_MS_MAX - reached_ms) / 1000 if reached_ms else inf
 
     def _election_timeout(self) -> None:
         if self._disk_hangs():
@@ -184,7 +189,14 @@ class Driver:
             # Heartbeats alone would keep a leader alive for ever that can no longer commit anything.
             self.step_down(f"its disk has not answered for {self.durability.oldest_age_s():.1f} s")
         else:
-            self._step(self.core.heartbeat_timeout(self._now))
+            now = self._now
+            self._step(self.core.heartbeat_timeout(now))
+            self._note_round(now)
+
+    def _note_round(self, now: float) -> None:
+        role = self.core.server.role
+        if isinstance(role, Leader):
+            self._freshness.began(role.round, now)
 
     def _disk_hangs(self) -> bool:
         return self.durability.oldest_age_s() > self._config.timing.election_s

@@ -96,31 +96,34 @@ class Node(Service):
         self._replay_told = self.started_at
         self.network = make_network(self)
         self.proposals = Proposals(clock, config.limits, config.timing, self._guarded(self._propose))
-        self.queries = Queries(
-            clock,
-            config.limits,
-            config.timing,
-            self._guarded(self._read),
-            self._run_query,
-        )
+        self.queries = Queries(clock, config.limits, config.timing, self._guarded(self._read), self._run_query)
         log_clock = LogClock(clock, wall_ms)
         self.leadership = Leadership(config.name, self.view, host, self.proposals, log_clock)
-        self.waits = Waits(
-            clock,
+        self.waits = self._make_waits()
+        self.gate = self._make_gate(log_clock)
+        host.on_machine_error = self._machine_failed
+
+    def _make_waits(self) -> Waits:
+        config = self.config
+        return Waits(
+            self.clock,
             config.limits,
             config.timing,
-            host,
+            self.host,
             term=lambda: self.view.term,
             require_ready=self._require_ready,
             propose=self._propose_command,
         )
-        self.gate = Gate(
+
+    def _make_gate(self, log_clock: LogClock) -> Gate:
+        config = self.config
+        return Gate(
             self.server_id,
-            clock,
+            self.clock,
             config.limits,
             config.timing,
             self.view,
-            host,
+            self.host,
             self.network,
             self.proposals,
             self.queries,
@@ -129,7 +132,6 @@ class Node(Service):
             Vitals(self),
             self._staleness_s,
         )
-        host.on_machine_error = self._machine_failed
 
     @property
     def _driving(self) -> Driver:
