@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from twisted.internet.defer import Deferred, fail
 
-from txraft.client.calls import Kind
+from txraft.client.calls import COMMAND, COMMAND_WITHOUT_SESSION, QUERY, WAITING_COMMAND, Kind
 from txraft.client.courier import Courier
 from txraft.client.events import Place
 from txraft.client.leader_search import LeaderSearch
@@ -97,9 +97,9 @@ class Client:
             or `Unknown` (it may have been applied or may yet be).
         """
         if "wait_s" in kwargs and (wait_s := wait_of(kwargs)):
-            kind = Kind.WAITING_COMMAND if exactly_once else Kind.COMMAND_WITHOUT_SESSION
+            kind = WAITING_COMMAND if exactly_once else COMMAND_WITHOUT_SESSION
             return self._call(kind, machine, command, args, kwargs, wait_s)
-        return self._call(Kind.COMMAND if exactly_once else Kind.COMMAND_WITHOUT_SESSION, machine, command, args, kwargs)
+        return self._call(COMMAND if exactly_once else COMMAND_WITHOUT_SESSION, machine, command, args, kwargs)
 
     def query(
         self,
@@ -128,7 +128,7 @@ class Client:
             Fires with the result. Fails with `Refused` or `NotApplied`; with code `stale` when no server was as fresh in time.
         """
         if consistency == "linearizable" and at_least is None and max_staleness_s is None:
-            return self._call(Kind.QUERY, machine, query, args, kwargs)
+            return self._call(QUERY, machine, query, args, kwargs)
         try:
             wanted = freshness(consistency, at_least, max_staleness_s, self.index)
         except NotApplied as problem:

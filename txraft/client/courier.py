@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail
 from twisted.internet.defer import TimeoutError as OverdueError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from txraft.client.calls import ANYWHERE, Call, Kind
+from txraft.client.calls import ANYWHERE, COMMAND, POLL, WAITING_COMMAND, Call, Kind
 from txraft.client.connection import Link
 from txraft.client.leader_search import LeaderSearch
 from txraft.client.outgoing import Outgoing
@@ -98,7 +98,7 @@ class Courier:
         except NotApplied as problem:
             return fail(problem)
         call.shorten = shorten
-        return self._begin(call)
+        return self._begin(call, self._wait_sessions.lend if kind is WAITING_COMMAND else None)
 
     def poll(self, request: PollRequest) -> Deferred[Any]:
         """Ask for a page of events."""
@@ -108,15 +108,13 @@ class Courier:
         """Open, keep or close a session."""
         return self._begin(self._under_way.new_for_session(kind, option, session))
 
-    def _begin(self, call: Call) -> Deferred[Any]:
+    def _begin(self, call: Call, prepare: Callable[[Call], None] | None = None) -> Deferred[Any]:
+        """Send it with the rest of this turn; with `prepare`, once that has made it ready."""
         call.deferred = deferred = Deferred[Any](functools.partial(self._cancelled, call))
         if self._closed and call.kind is not Kind.CLOSE_SESSION:
             self._finish(call)
             return fail(NotApplied("client_closed", "this client was closed"))
-        if call.kind is Kind.WAITING_COMMAND:
-            self._wait_sessions.lend(call)
-        else:
-            self._outgoing.put(call)
+        (prepare or self._outgoing.put)(call)
         if self._turn is None and not self._gathering:
             self._schedule()
         return deferred
@@ -130,7 +128,7 @@ class Courier:
         call.deferred = None
         self._under_way.ended(call)
         if call.serial:
-            if call.kind is Kind.WAITING_COMMAND:
+            if call.kind is WAITING_COMMAND:
                 if not self._closed:
                     (self._wait_sessions.rid if call.may_have_changed else self._wait_sessions.give_back)(call)
             else:
@@ -200,9 +198,9 @@ class Courier:
     def _tried(self, call: Call, problem: Outcome, link: Link | None) -> None:
         """One try of `call` came to `problem`, on `link` if the server said so: send it again, or tell."""
         fate = judge(problem, repeatable=call.repeatable, maybe_taken=call.maybe_taken)
-        if problem.code == "session_expired" and call.kind is Kind.COMMAND:
+        if problem.code == "session_expired" and call.kind is COMMAND:
             self._sessions.lost(call.session)
-        elif problem.code == "session_expired" and call.kind is Kind.WAITING_COMMAND:
+        elif problem.code == "session_expired" and call.kind is WAITING_COMMAND:
             call.session = call.serial = 0
         elif fate is Fate.NEW_SESSION:
             fate = Fate.FINAL  # It concerned the session itself.
@@ -218,7 +216,7 @@ class Courier:
     def _try_again(self, call: Call) -> None:
         if call.shorten is not None:
             call.arguments = call.shorten(self._under_way.wait_left_s(call))
-        if call.kind is Kind.WAITING_COMMAND:
+        if call.kind is WAITING_COMMAND:
             (self._outgoing.put_back if call.session else self._wait_sessions.lend)(call)
             return
         session = self._sessions.current
@@ -257,7 +255,7 @@ class Courier:
     def link_retired(self, link: Link) -> None:
         """Nothing new is sent on `link`. Polls on it are asked elsewhere at once: they change nothing, and would keep it for long."""
         for request_id, call in list(link.in_flight.items()):
-            if call.kind is Kind.POLL:
+            if call.kind is POLL:
                 link.answered(request_id, call)
                 if call.deferred is not None:
                     self._outgoing.put_back(call)
@@ -326,7 +324,7 @@ class Courier:
         """Fail what is under way, close the session if that is possible, disconnect. To be called once."""
         self._closed = True
         calls = self._under_way.all()
-        sessions = [call.session for call in calls if call.kind is Kind.WAITING_COMMAND and call.session]
+        sessions = [call.session for call in calls if call.kind is WAITING_COMMAND and call.session]
         for call in calls:
             kind = Unknown if call.may_have_changed else NotApplied
             self._fail(call, kind("client_closed", "this client was closed before the answer"))

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from operator import attrgetter
 
-from txraft.client.calls import ALONE, ANYWHERE, Call, Kind
+from txraft.client.calls import ALONE, ANYWHERE, COMMAND, COMMAND_WITHOUT_SESSION, POLL, QUERY, Call
 from txraft.client.connection import Link
 from txraft.client.sessions import Session
 from txraft.limits import Limits
@@ -60,11 +60,11 @@ class Outgoing:
     @property
     def awaits_session(self) -> bool:
         """Whether there are commands that need a session."""
-        return bool(self._in_session) or any(call.kind is Kind.COMMAND for call in self._again)
+        return bool(self._in_session) or any(call.kind is COMMAND for call in self._again)
 
     def in_session(self) -> list[Call]:
         """All commands that wait here to be sent in a session."""
-        return [call for call in [*self._again, *self._in_session] if call.deferred is not None and call.kind is Kind.COMMAND]
+        return [call for call in [*self._again, *self._in_session] if call.deferred is not None and call.kind is COMMAND]
 
     def forget_finished(self) -> None:
         """Let go of calls that were given up while they waited."""
@@ -110,7 +110,7 @@ class Outgoing:
                 room -= 1
                 bytes_room -= call.size_bytes
                 request = call.request(link.enter(call))
-                (without if call.kind is Kind.COMMAND_WITHOUT_SESSION else within).append(request)
+                (without if call.kind is COMMAND_WITHOUT_SESSION else within).append(request)
         frames = [Requests(0, 0, without)] if without else []
         if within:
             frames.append(Requests(session.id, session.first_outstanding, within) if session else Requests(0, 0, within))
@@ -164,11 +164,11 @@ class Outgoing:
 
     def _queue_of(self, call: Call) -> deque[Call]:
         kind = call.kind
-        if kind is Kind.COMMAND:
+        if kind is COMMAND:
             return self._in_session
-        if kind is Kind.QUERY or kind is Kind.COMMAND_WITHOUT_SESSION:
+        if kind is QUERY or kind is COMMAND_WITHOUT_SESSION:
             return self._to_leader
-        if kind is Kind.POLL:
+        if kind is POLL:
             return self._polls
         if kind in ALONE:
             return self._alone
