@@ -76,6 +76,10 @@ class TextBytesTests(HttpTestCase):
         self.assertEqual((result["key"], result["end"], result["more"]), ("ä b", "null", ["c", "d"]))
         self.assertEqual(self.get("/v1/shelf/fetch?key=YQ==").json["result"]["key"], "YQ==")
 
+    def test_who_writes_text_by_mistake_is_told_how(self) -> None:
+        for response in (self.post("/v1/shelf/raw", '{"content": "hello"}'), self.get("/v1/shelf/fetch?key=hello")):
+            self.assert_problem(response, 400, "invalid_arguments", "not_applied", "invalid base64", "With bytes=text in the query string")
+
     def test_details_of_a_refusal(self) -> None:
         for query, key in (("?bytes=text", "a"), ("", "YQ==")):
             response = self.post(f"/v1/shelf/refuse_bytes{query}", json.dumps({"key": key}))

@@ -110,7 +110,10 @@ class Api:
             return method_not_allowed("GET, HEAD, POST" if operation.is_query else "POST")
         timeout_s = timeout_of(parameters)
         text = text_bytes_of(parameters)
-        arguments = self.gate.arguments_of_json(machine, name, body or b"{}", text=text)
+        try:
+            arguments = self.gate.arguments_of_json(machine, name, body or b"{}", text=text)
+        except NotApplied as problem:
+            raise (problem if text else _with_hint(problem)) from None
         reply = _reply_with_text if text else _reply_of_answer
         if operation.is_query:
             freshness = freshness_of(parameters)
@@ -196,6 +199,12 @@ def _wait_of(arguments: bytes, default_s: float) -> float:
     except msgspec.MsgspecError:
         return 0.0
     return min(max(default_s if wait_s is None else wait_s, 0.0), WAIT_MS_MAX / 1000)
+
+
+def _with_hint(problem: NotApplied) -> NotApplied:
+    """Whoever meets base64 for the first time learns that there is another way."""
+    hint = ". With bytes=text in the query string, bytes are written as text" if "base64" in problem.message else ""
+    return NotApplied(problem.code, problem.message + hint, **problem.details)
 
 
 def _reply_with_text(answer: Answer) -> Reply:
