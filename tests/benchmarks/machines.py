@@ -33,7 +33,6 @@ from tests.benchmarks.config_store import applying, asking, hosted, key_of, mill
 from tests.benchmarks.side_by_side import START_S, cpu_s, markdown, printed, steal_and_all
 from txraft.cli.local_cluster import LocalCluster, node_environment
 
-MACHINES = {"counter": "counter", "queue": "txraft.machines.work_queue.WorkQueue", "config": "txraft.machines.config_store.ConfigStore"}
 LOAD = [sys.executable, "-m", "tests.benchmarks.machines_load"]
 ELSEWHERE = 10_000_000
 """First of the keys that a writer writes where nobody watches."""
@@ -126,7 +125,7 @@ def expect_ready(load: subprocess.Popen[bytes]) -> None:
 def cluster() -> Iterator[Cluster]:
     """A fresh one."""
     directory = Path(tempfile.mkdtemp(prefix="machines-"))
-    local = LocalCluster.make(directory, machines=MACHINES)
+    local = LocalCluster.make(directory)
     try:
         local.start()
         yield Cluster(local, local.leader(START_S).pid)
