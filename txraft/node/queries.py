@@ -19,7 +19,12 @@ from txraft.node.ports import Caller
 from txraft.statemachine.results import answer_of_problem
 from txraft.wire.requests import Ask, ReadIndexRequest
 
-__all__ = ["Confirmable", "Queries"]
+__all__ = ["BEHIND_S", "Confirmable", "Queries"]
+
+BEHIND_S = 2.0
+"""How long a query waits for an index that is not applied here yet. Whoever asks may have better luck elsewhere, and takes a server that says
+nothing for longer for dead.
+"""
 
 Confirmable = Ask | ReadIndexRequest
 Waiting = tuple[Caller, int, Confirmable]
@@ -142,8 +147,8 @@ class Queries:
         problem = NotApplied("timeout", f"no majority answered within {self._timing.request_s:g} s")
         self._drop(self._confirming, now - self._timing.request_s, problem)
         self._drop(self._confirmed, now - self._timing.request_s, problem)
-        behind = NotApplied("timeout", f"this node had not applied the index asked for within {self._timing.request_s:g} s")
-        self._drop_awaiting(now - self._timing.request_s, behind)
+        behind = NotApplied("stale", f"this node had not applied the index asked for within {BEHIND_S:g} s; another node may have")
+        self._drop_awaiting(now - BEHIND_S, behind)
 
     def _drop_awaiting(self, asked_before: float, problem: Outcome) -> None:
         overdue = [waiting for waiting in self._awaiting if waiting[2] < asked_before]
