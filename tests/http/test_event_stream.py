@@ -21,10 +21,10 @@ SSE = {"Accept": "text/event-stream"}
 
 @frozen
 class Sent:
-    """One event as a browser reads it; `data` None for an id alone."""
+    """One event as a browser reads it; `value` None for an id alone."""
 
     id: str | None
-    data: Any
+    value: Any
     event: str = "message"
 
 
@@ -62,7 +62,7 @@ class StreamCase(WatchCase):
         return found
 
     def numbers(self) -> list[tuple[str | None, int, int]]:
-        return [(one.id, one.data["index"], one.data["fields"]["number"]) for one in self.sent() if one.data]
+        return [(one.id, one.value["index"], one.value["fields"]["number"]) for one in self.sent() if one.value]
 
 
 class StreamTests(StreamCase):
@@ -74,7 +74,7 @@ class StreamTests(StreamCase):
         self.assertEqual(self.sent(), [Sent(f"{index + 2}.0", {"index": index + 1, "topic": "a", "fields": {"number": 0, "content": ""}})])
         self.clock.advance(0)
         self.happen("b")
-        self.assertEqual([one.data["topic"] for one in self.sent()], ["b"])
+        self.assertEqual([one.value["topic"] for one in self.sent()], ["b"])
         self.assertFalse(self.ended)
 
     def test_headers(self) -> None:
@@ -100,13 +100,13 @@ class StreamTests(StreamCase):
         self.happen("b"), self.happen("a")
         self.open(f"index={index}&topic=a")
         sent = self.sent()
-        everything = [(one.data["index"], one.data["fields"]["number"]) for one in sent]
+        everything = [(one.value["index"], one.value["fields"]["number"]) for one in sent]
         for at, one in enumerate(sent):
             if one.id is not None:
                 self.exchange, self.head = Exchange(self.site), b""
                 self.open("topic=a", **{"Last-Event-ID": one.id})
                 self.assertEqual(
-                    [(later.data["index"], later.data["fields"]["number"]) for later in self.sent() if later.data], everything[at + 1 :]
+                    [(later.value["index"], later.value["fields"]["number"]) for later in self.sent() if later.value], everything[at + 1 :]
                 )
 
     def test_a_flag_for_those_who_cannot_set_a_header(self) -> None:
@@ -117,7 +117,7 @@ class StreamTests(StreamCase):
     def test_bytes_as_text(self) -> None:
         index = self.happen(content="hällo")
         self.open(f"index={index}&bytes=text")
-        self.assertEqual(self.sent()[0].data["fields"]["content"], "hällo")
+        self.assertEqual(self.sent()[0].value["fields"]["content"], "hällo")
 
     def test_silence_is_broken(self) -> None:
         self.open()
