@@ -22,8 +22,8 @@ from txraft.wire.requests import Ask, ReadIndexRequest
 __all__ = ["BEHIND_S", "Confirmable", "Queries"]
 
 BEHIND_S = 2.0
-"""How long a query waits for an index that is not applied here yet. Whoever asks may have better luck elsewhere, and takes a server that says
-nothing for longer for dead.
+"""How long a query waits for an index that is not applied here yet. Whoever asks may have better luck elsewhere, and takes a server for
+dead that says nothing for longer.
 """
 
 Confirmable = Ask | ReadIndexRequest
