@@ -3,8 +3,8 @@
     python -m tests.end_to_end.recipe_rounds --rounds 50 [--seed N] [--directory DIR]
 
 Two client processes, one of each form, contend with one recipe of each kind. A round waits until one of them has just noted that it waits,
-holds, releases, or keeps a lease through a long hold, and kills with SIGKILL the leader at that moment, or the process that holds. What the
-processes noted is held against what the recipes promise:
+holds, releases, or keeps a lease through a long hold, and kills with SIGKILL the leader at that moment, or the process that holds; or stops
+that for longer than its lease. What the processes noted is held against what the recipes promise:
 
 * never two holders at a time: none enters before the one before it has left, has seen that it is lost, or is dead;
 * fencing tokens only grow, from holder to holder, and none is given twice;
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,12 +37,13 @@ MOMENT_S = 60.0
 PROGRESS_S = 60.0
 
 MOMENTS = {
-    "leader, while somebody waits": ("leader", "waiting", 0.03),
     "leader, while somebody holds": ("leader", "entered", 0.0),
+    "holder": ("holder", "entered", 0.0),
+    "leader, while somebody waits": ("leader", "waiting", 0.03),
     "leader, while somebody releases": ("leader", "releasing", 0.0),
     "leader, while a lease is kept": ("leader", "entered", TTL_S / 3),
-    "holder": ("holder", "entered", 0.0),
     "holder, after it has written": ("holder", "written", 0.05),
+    "nobody, but stopped a holder for longer than its lease": ("pause", "entered", 0.0),
 }
 """Whom to kill, upon which note, and how many seconds after it."""
 
@@ -77,6 +79,13 @@ class Contender:
             self.process.kill()
             self.process.wait()
             self.deaths.setdefault(self.process.pid, time.monotonic())
+
+    def pause(self, seconds: float) -> None:
+        """SIGSTOP, and after a while SIGCONT."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> int:
         """SIGTERM, and its exit code."""
@@ -195,6 +204,9 @@ def one_round(cluster: LocalCluster, contenders: list[Contender], moment: str, r
 
     wait_until(now, MOMENT_S, lambda: f"{contender.form}: {what}, {kind}")
     time.sleep(after_s)
+    if whom == "pause":
+        contender.pause(2 * TTL_S)
+        return f"{contender.form}, {kind}"
     if whom == "holder":
         contender.kill()
         contender.start()

@@ -47,7 +47,7 @@ class TheJudge(SynchronousTestCase):
 
 
 class RecipeRounds(ProcessTestCase):
-    """The leader, while somebody waits and while somebody holds."""
+    """The leader, while somebody holds, and a holder."""
 
     def test_never_two_hold_one(self) -> None:
         done = self.run_command(sys.executable, "-m", "tests.end_to_end.recipe_rounds", "--rounds=2", PYTHONPATH=ROOT)

@@ -111,6 +111,23 @@ class DoubleBarrierTests(RecipeCase):
         self.result(again)
         self.result(waiting)
 
+    def test_who_notices_the_end_only_when_the_next_round_has_begun_does_not_wait_for_that(self) -> None:
+        (slow, other) = self.make(2, 2)
+        for entering in [self.start(barrier.enter()) for barrier in (slow, other)]:
+            self.result(entering)
+        leaving = self.start(other.leave())
+        self.pass_time(1)
+
+        def begin_the_next(name: str) -> None:
+            if name == "range":
+                for key in (LINE + b"x", LINE + b"y", PATH.encode() + b"/ready"):
+                    self.world.call("delete", key=key)
+                    self.world.call("put", key=key)
+
+        self.store_of(slow).on_call = begin_the_next
+        self.result(slow.leave())
+        self.result(leaving)
+
     def test_one_that_dies_inside_is_not_waited_for(self) -> None:
         barriers = self.make(3, 3)
         for one in [self.start(barrier.enter()) for barrier in barriers]:

@@ -235,6 +235,9 @@ class LossTests(RecipeCase):
         self.result(holder.release())
         token = self.result(waiting)
         self.assertEqual([kv["create_revision"] for kv in self.world.ask("range", key=LINE, prefix=True)["kvs"]], [token])
+        self.result(other.release())
+        self.pass_time(20)
+        self.assertEqual(self.world.ask("leases")["leases"], [], "a lease is kept that nobody uses")
 
     def test_an_idle_session_calls_nobody(self) -> None:
         store, lock = self.lock()
