@@ -7,10 +7,10 @@ from typing import Any
 
 from msgspec import Raw
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.trial.unittest import SynchronousTestCase
 
+from tests.node.following_case import FollowingCase
 from tests.support.node_cluster import NodeCluster
-from txraft.errors import NotApplied, Unknown
+from txraft.errors import Unknown
 from txraft.node.node import Node
 from txraft.node.queries import BEHIND_S
 from txraft.statemachine.results import Answer, answer_of_value
@@ -19,58 +19,7 @@ from txraft.wire.codec import decode_peer_message
 from txraft.wire.requests import Ask, ForwardReply, InvokeRequest
 
 
-class Case(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.cluster = NodeCluster(self.mktemp(), 3)
-        self.cluster.start()
-        self.addCleanup(self.cluster.stop_all)
-        self.leader = self.cluster.leader()
-        self.add(1)
-        self.cluster.advance(0.5)
-        self.follower, self.other = self.cluster.followers()
-        self.deliver = self.cluster.deliver
-
-    def add(self, amount: int) -> Answer:
-        answer = self.cluster.invoke(self.cluster.leader(), "add", name="a", amount=amount)
-        self.cluster.advance(0.3)
-        return self.successResultOf(answer)
-
-    def ask(self, node: Node, consistency: Any = "linearizable", **more: int) -> Deferred[Answer]:
-        return node.gate.call(Ask(0, "counter", "get", Raw(encode_value({"name": "a"})), consistency, **more))
-
-    def hold_messages_to(self, node: Node) -> list[tuple[str, str, bytes]]:
-        """Messages to a node wait from now on: sender, receiver and frame of each."""
-        held: list[tuple[str, str, bytes]] = []
-
-        def deliver(sender: str, to: str, frame: bytes) -> None:
-            if to == node.config.name:
-                held.append((sender, to, frame))
-            else:
-                self.deliver(sender, to, frame)
-
-        self.patch(self.cluster, "deliver", deliver)
-        return held
-
-    def let_pass(self) -> None:
-        self.patch(self.cluster, "deliver", self.deliver)
-
-    def code(self, answer: Deferred[Answer]) -> str:
-        return self.code_of(self.successResultOf(answer))
-
-    def code_of(self, answer: Answer) -> str:
-        problem = answer.problem()
-        self.assertTrue(isinstance(problem, NotApplied) and problem.retryable, problem)
-        return problem.code
-
-    def ask_within(self, node: Node, staleness_ms: int) -> Any:
-        """What a node answers at once: a value or a code."""
-        answer = self.ask(node, "local", max_staleness_ms=staleness_ms)
-        self.cluster.advance(0.01)
-        outcome = self.successResultOf(answer)
-        return outcome.value() if outcome.outcome == 0 else self.code_of(outcome)
-
-
-class LinearizableTests(Case):
+class LinearizableTests(FollowingCase):
     def test_the_follower_answers_itself(self) -> None:
         ran: list[Any] = []
         self.patch(self.leader.host, "query", lambda *asked: ran.append(asked))
@@ -202,7 +151,7 @@ class LinearizableTests(Case):
         cluster.stop_all()
 
 
-class AtLeastTests(Case):
+class AtLeastTests(FollowingCase):
     def test_it_waits_until_so_much_is_applied(self) -> None:
         self.cluster.isolate(self.follower.config.name)
         index = self.add(1).index
@@ -236,96 +185,7 @@ class AtLeastTests(Case):
         del self.cluster.nodes[self.follower.config.name]
 
 
-class StalenessTests(Case):
-    """A heartbeat every 0.1 s: a state is known to be younger than a few of them, or not."""
-
-    def test_leader_and_follower_in_touch_are_fresh(self) -> None:
-        self.assertEqual([self.ask_within(node, 500) for node in (self.leader, self.follower)], [1, 1])
-
-    def test_a_follower_that_is_cut_off_grows_old(self) -> None:
-        self.cluster.isolate(self.follower.config.name)
-        self.cluster.advance(0.2)
-        self.assertEqual(self.ask_within(self.follower, 500), 1)
-        self.cluster.advance(0.4)
-        self.assertEqual(self.ask_within(self.follower, 500), "stale")
-        self.assertEqual(self.ask_within(self.other, 500), 1)
-        self.cluster.cut.clear()
-        self.cluster.advance(4)
-        self.assertEqual(self.ask_within(self.follower, 500), 1)
-
-    def test_so_does_a_leader_that_is_cut_off(self) -> None:
-        self.cluster.isolate(self.leader.config.name)
-        self.cluster.advance(0.6)
-        self.assertEqual((self.leader.view.role, self.ask_within(self.leader, 500)), ("leader", "stale"))
-        self.cluster.advance(2)
-        self.assertEqual(self.ask_within(self.leader, 60_000), "stale")
-
-    def test_with_a_follower_it_cannot_hear_it_is_fresh_by_the_other(self) -> None:
-        self.cluster.isolate(self.follower.config.name)
-        self.cluster.advance(1)
-        self.assertEqual(self.ask_within(self.leader, 300), 1)
-
-    def test_a_leader_that_was_paused_is_not_fresh_by_what_waited_in_its_sockets(self) -> None:
-        """Found by review: it counted from the moment it read an answer, not from the one it had asked."""
-        held = self.hold_messages_to(self.leader)
-        self.cluster.advance(0.6)
-        for message in held[: len(held) // 2]:
-            self.deliver(*message)
-        self.assertEqual(self.ask_within(self.leader, 250), "stale")
-
-    def test_a_follower_that_was_paused_is_not_either(self) -> None:
-        held = self.hold_messages_to(self.follower)
-        self.cluster.advance(0.8)
-        for message in held[: len(held) // 2]:
-            self.deliver(*message)
-        self.assertEqual(self.ask_within(self.follower, 300), "stale")
-
-    def test_a_new_leader_does_not_know_before_its_first_entry_is_applied(self) -> None:
-        self.cluster.crash(self.leader.config.name)
-        hung = {self.follower.config.name, self.other.config.name}
-        for _ in range(400):
-            self.cluster.advance(0.01)
-            new = next((node for node in self.cluster.nodes.values() if node.view.role == "leader"), None)
-            if new is not None and not new.view.serving:
-                self.cluster.hung |= hung
-                break
-        assert new is not None
-        self.assertFalse(new.view.serving)
-        self.assertEqual(self.ask_within(new, 60_000), "stale")
-        self.cluster.hung.clear()
-        self.cluster.advance(1)
-        self.assertEqual(self.ask_within(self.cluster.leader(), 500), 1)
-
-    def test_a_follower_whose_applying_lags_is_as_old_as_what_is_applied(self) -> None:
-        self.cluster.advance(0.5)
-        assert self.follower.driver is not None
-        self.patch(self.follower.driver.applier, "apply_through", lambda target: None)
-        self.add(1)
-        self.cluster.advance(0.5)
-        self.assertEqual((self.ask_within(self.follower, 500), self.ask_within(self.follower, 5_000)), ("stale", 1))
-
-    def test_what_has_waited_is_looked_at_again_when_it_is_answered(self) -> None:
-        coming = self.add(0).index + 1
-        self.cluster.advance(0.3)
-        answer = self.ask(self.follower, "local", at_least=coming, max_staleness_ms=500)
-        held = self.hold_messages_to(self.follower)
-        self.add(1)
-        self.cluster.advance(0.6)
-        for message in held[:25]:
-            self.deliver(*message)
-        self.cluster.advance(0.01)
-        self.assertEqual(self.code(answer), "stale")
-
-    def test_a_single_server_is_always_fresh(self) -> None:
-        self.cluster.stop_all()
-        self.cluster = NodeCluster(self.mktemp(), 1)
-        self.cluster.start()
-        self.leader = self.cluster.leader()
-        self.add(1)
-        self.assertEqual(self.ask_within(self.leader, 1), 1)
-
-
-class CallTests(Case):
+class CallTests(FollowingCase):
     def test_what_is_no_request_is_answered_and_not_raised(self) -> None:
         wrong: Any = ["counter"]
         answer = self.follower.gate.call(InvokeRequest(0, 0, wrong, "add", Raw(encode_value({}))))

@@ -117,6 +117,7 @@ class Places(Case):
         self.world.poll(self.caller, 2, first=coming + 1, wait_ms=5_000)
         self.world.poll(self.caller, 3, first=coming + 7, skip=3)
         self.assertEqual((self.answered(), self.place(3)), ({3: []}, (coming + 7, 3)))
+        self.world.waits.applied()
         self.assertEqual(self.ring("b", "c"), coming)
         self.assertEqual(self.answered(), {1: ["c"], 3: []})
         self.ring("d")
