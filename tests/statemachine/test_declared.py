@@ -174,9 +174,38 @@ class Mistakes(SynchronousTestCase):
         def do(self: Any, ctx: Context) -> None: ...
         def private(self: Any, ctx: Context, _a: int) -> None: ...
 
-        for name in ("_do", "snapshot", "restore", "deadline", "expire", "version", "declaration", "apply_command", "é", "a" * 129):
+        for name in (
+            "_do",
+            "snapshot",
+            "restore",
+            "deadline",
+            "expire",
+            "version",
+            "declaration",
+            "apply_command",
+            "é",
+            "a" * 129,
+            "watch",
+            "events",
+            "supply",
+        ):
             self.rejected(do, f"Shelf.{name}", name=name)
         self.rejected(private, "Shelf.do: parameter '_a'")
+
+    def test_a_command_that_waits_without_saying_for_what(self) -> None:
+        def do(self: Any, ctx: Context, wait_s: float = 0.0) -> None: ...
+        def waits_on(self: Any, name: str, arguments: Any) -> None: ...
+        def supply(self: Any, topic: bytes) -> int:
+            return 0
+
+        for others in ({}, {"waits_on": waits_on}, {"supply": supply}):
+            self.rejected(do, "Shelf.do", "wait_s", "waits_on() and supply()", **others)
+        self.assertTrue(self.declare(do, waits_on=waits_on, supply=supply))
+
+    def test_a_query_may_have_a_parameter_of_that_name(self) -> None:
+        def do(self: Any, wait_s: float = 0.0) -> None: ...
+
+        self.assertTrue(self.declare(do, query))
 
     def test_results_that_come_later(self) -> None:
         async def coroutine(self: Any, ctx: Context) -> None: ...

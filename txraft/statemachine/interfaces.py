@@ -73,7 +73,8 @@ class ISupplier(IStateMachine):
         """The topic from whose supply such a command takes; None: it never waits.
 
         While there is nothing for it, the leader lets it wait up to `wait_s` seconds before it proposes it, first come, first served. It
-        looks again when the machine has said `ctx.signal(topic)`. Asked on the leader only, outside the log; it changes nothing.
+        looks again when the machine has said `ctx.signal(topic)`. Asked outside the log, on the leader and on whoever passes a command on
+        to it; it changes nothing.
         """
 
     def supply(topic: bytes) -> int:
