@@ -110,10 +110,12 @@ class LockFormTests(DeferredCase):
     def test_a_watch_that_cannot_be_had_at_present_is_tried_again_later(self) -> None:
         one, other = Lock(self.client(), PATH), Lock(self.client(), PATH)
         self.result(one.acquire())
-        self.clients[1].watch_trouble = NotApplied("stale", "at present")
         waiting = other.acquire()
-        self.pass_time(1)
-        self.assertNoResult(waiting)
+        for code in ("stale", "too_many_waits"):
+            self.clients[1].watch_trouble = NotApplied(code, "at present")
+            self.pass_time(20)
+            self.assertNoResult(waiting)
+            self.assertIsNone(self.clients[1].watch_trouble)
         self.clients[1].watch_trouble = NotApplied("unknown_machine", "never")
         other.cancel()
         self.failureResultOf(waiting, CancelledError)

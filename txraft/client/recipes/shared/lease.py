@@ -117,7 +117,7 @@ class Lease:
     async def _watch(self, store: Store) -> None:
         """Notice the end even while a call to keep it is under way."""
         while self.alive:
-            await store.sleep(self._ends_s - store.monotonic())
+            await store.sleep(max(0.0, self._ends_s - store.monotonic()))
         self.lose()
 
 

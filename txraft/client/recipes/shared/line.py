@@ -207,7 +207,7 @@ class Line:
         try:
             await self.session.store.changed(self.session.machine, key, prefix=prefix, after=after, timeout_s=timeout_s)
         except Outcome as problem:
-            if not passing(problem):
+            if not passing(problem) and problem.code != "too_many_waits":
                 raise
             await self.session.store.sleep(min(PAUSE_S, timeout_s))
 
