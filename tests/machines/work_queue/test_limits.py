@@ -71,6 +71,16 @@ class DropOldest(QueueCase):
         self.put(b"c")
         self.assertEqual(self.bodies(), [b"b", b"c"], "the delayed one was the oldest, once it was ready")
 
+    def test_what_came_back_or_is_gone_may_be_displaced_again(self) -> None:
+        self.put(b"12345678", delay_s=1)
+        self.wait(1)
+        self.put(b"23456789")
+        self.call("nack", receipt=self.take()[0])
+        self.put(b"34567890")
+        self.call("ack", receipt=self.take()[0])
+        self.put(b"45678901")
+        self.assertEqual((self.bodies(), self.totals()["dropped"]), ([b"45678901"], 2))
+
     def test_a_batch_is_all_or_none(self) -> None:
         batch = [{"body": b"1"}, {"body": b"2", "delay_s": 1}, {"body": b"3", "delay_s": 1}, {"body": b"4", "delay_s": 1}]
         self.assertEqual(self.refused("put_batch", messages=[*batch, {"body": b"5"}]).code, "queue_full")

@@ -82,6 +82,7 @@ class Statistics(QueueCase):
         self.assertTrue(10 <= rates["put_per_s"] <= 16, rates)
         self.restart()
         self.assertEqual(self.ask("stats")["rates"], rates)
+        self.put()
 
     def test_rates_fall_while_nothing_happens(self) -> None:
         self.put()
