@@ -220,3 +220,11 @@ class RestlessMachines(SynchronousTestCase):
         self.assertTrue(self.driver.host.status()["machines"]["restless"]["degraded"])
         self.driver.failures.clear()
         self.assertEqual(self.driver.restored().digest(), self.driver.host.digest())
+
+    def test_a_deadline_that_failed_once_comes_when_it_is_told_again(self) -> None:
+        self.driver.call("restless", "break_it", deadline=True)
+        self.driver.call("restless", "break_it")
+        self.assertEqual(self.driver.host.deadline_ms(), 15_000)
+        self.driver.clock(15_000)
+        self.driver.call("restless", "break_it")
+        self.assertEqual(self.driver.host.deadline_ms(), 15_000 + EXPIRE_PAUSE_MS, "the pause holds whatever commands come")

@@ -133,12 +133,12 @@ class ByPlugin(PluginCase):
 
     def test_a_missing_plugin_is_named_with_those_that_are_there(self) -> None:
         self.install("txraft_stock")
-        self.unavailable("queue", "no such plug-in", "Found: ", "counter", "stock", "twisted/plugins/", "package.module.Class")
+        self.unavailable("absent", "no such plug-in", "Found: ", "counter", "stock", "twisted/plugins/", "package.module.Class")
 
     def test_a_plugin_file_that_cannot_be_imported_does_not_stay_silent(self) -> None:
-        self.write_plugin("sample_plugin", GOOD + "import nothing_like_it\nqueue = StateMachinePlugin('queue', 'a.B')\n")
+        self.write_plugin("sample_plugin", GOOD + "import nothing_like_it\nunread = StateMachinePlugin('unread', 'a.B')\n")
         for _ in range(2):  # the second time out of twisted's cache
-            self.unavailable("queue", "no such plug-in", "sample_plugin.py cannot be imported", "nothing_like_it")
+            self.unavailable("unread", "no such plug-in", "sample_plugin.py cannot be imported", "nothing_like_it")
         load_machine("counter")
 
     def test_a_plugin_file_that_broke_after_it_was_cached(self) -> None:

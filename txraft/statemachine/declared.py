@@ -8,7 +8,7 @@ from types import FunctionType
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, astuple
 from zope.interface import implementer
 
 from txraft.limits import NAME_LENGTH_MAX
@@ -53,10 +53,13 @@ class StateMachine:
     """Raise it when the same commands would lead to another state or another result than before."""
 
     _declared: ClassVar[Declaration] = Declaration("", {}, {})
+    _by_name: ClassVar[frozenset[str]] = frozenset()  # operations that take some parameters by name only; by position is quicker
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._declared = _declaration_of(cls)
+        operations = (*cls._declared.commands, *cls._declared.queries)
+        cls._by_name = frozenset(name for name in operations if _takes_some_by_name_only(getattr(cls, name)))
 
     def declaration(self) -> Declaration:
         """See `IStateMachine`."""
@@ -67,11 +70,15 @@ class StateMachine:
 
     def apply_command(self, ctx: Context, name: str, arguments: msgspec.Struct) -> Any:
         """See `IStateMachine`."""
-        return getattr(self, name)(ctx, **asdict(arguments))
+        if name in self._by_name:
+            return getattr(self, name)(ctx, **asdict(arguments))
+        return getattr(self, name)(ctx, *astuple(arguments))
 
     def run_query(self, name: str, arguments: msgspec.Struct) -> Any:
         """See `IStateMachine`."""
-        return getattr(self, name)(**asdict(arguments))
+        if name in self._by_name:
+            return getattr(self, name)(**asdict(arguments))
+        return getattr(self, name)(*astuple(arguments))
 
     def snapshot(self) -> Any:
         """The whole state as plain data; it is encoded at once, so it may be the live state itself."""
@@ -118,6 +125,10 @@ def _declaration_of(cls: type[StateMachine]) -> Declaration:
     if waiting and (cls.waits_on is StateMachine.waits_on or cls.supply is StateMachine.supply):
         raise TypeError(f"{cls.__qualname__}.{waiting[0]}: a command with {WAIT_PARAMETER} needs waits_on() and supply() in its class")
     return Declaration(inspect.cleandoc(cls.__doc__ or ""), found["command"], found["query"])
+
+
+def _takes_some_by_name_only(method: Callable[..., Any]) -> bool:
+    return any(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in inspect.signature(method).parameters.values())
 
 
 def _mark_of(value: Any) -> str | None:

@@ -71,6 +71,7 @@ class Hosted:
     has_deadlines: bool = field(init=False)
     _own_events: Callable[[], History | None] = field(init=False)
     _told: list[tuple[bytes, bytes | None]] = field(factory=list)
+    _last_deadline: float | None = None
 
     @has_deadlines.default
     def _look_for_deadline(self) -> bool:
@@ -225,13 +226,17 @@ class Hosted:
         """Ask the machine when it next wants to run; whether that has changed."""
         before = self.deadline_ms
         try:
-            self.deadline_ms = max(_milliseconds(self.machine.deadline()), self.not_before_ms)
+            deadline = self.machine.deadline()
+            if deadline == self._last_deadline and not self.not_before_ms:
+                return False  # after most commands it is the one of before
+            self.deadline_ms = max(_milliseconds(deadline), self.not_before_ms)
+            self._last_deadline = deadline
         except HALTING:
             raise
         except BUGS as error:
             self.errors += 1
             self._note("deadline", error)
-            self.deadline_ms = NEVER_MS
+            self.deadline_ms, self._last_deadline = NEVER_MS, None
         return self.deadline_ms != before
 
     def capture(self, encode: Callable[[Any], bytes]) -> bytes:
