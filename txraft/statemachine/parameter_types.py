@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["admit", "parts", "text_of"]
+__all__ = ["admit", "is_flat", "parts", "text_of"]
 
 _REFUSED = {
     msgspec.inspect.CustomType: "msgspec cannot check it: use plain types or a msgspec.Struct",
@@ -41,6 +41,24 @@ def admit(kind: Any) -> bool:
             raise TypeError(f"its type {name} is not possible: {_REFUSED[type(part)]}")
         needs_check |= isinstance(part, _LETS_THROUGH)
     return needs_check
+
+
+_FLAT = (
+    msgspec.inspect.FloatType,
+    msgspec.inspect.IntType,
+    msgspec.inspect.BoolType,
+    msgspec.inspect.NoneType,
+    msgspec.inspect.StrType,
+    msgspec.inspect.BytesType,
+    msgspec.inspect.LiteralType,
+    msgspec.inspect.UnionType,
+    msgspec.inspect.Metadata,
+)
+
+
+def is_flat(kind: Any) -> bool:
+    """Whether values of a type hold no others: then all that a type can let through is a number that is none."""
+    return all(isinstance(part, _FLAT) for part in parts(msgspec.inspect.type_info(kind)))
 
 
 def parts(whole: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
