@@ -43,10 +43,10 @@ def applying(host: Host, machine: str, command: str, arguments: list[dict[str, A
     return run
 
 
-def asking(host: Host, query: str, arguments: dict[str, Any]) -> Callable[[], None]:
+def asking(host: Host, query: str, arguments: dict[str, Any]) -> Callable[[], bytes]:
     """Asks the config store once."""
     encoded = msgspec.Raw(encode_value(arguments))
-    return lambda: len(host.query("config", query, encoded, 1)) < 1_000_000 or print("a large answer")
+    return lambda: host.query("config", query, encoded, 1)
 
 
 def milliseconds(run: Callable[[], Any], rounds: int) -> float:

@@ -16,163 +16,16 @@ import sys
 import time
 from typing import Any
 
-from tests.end_to_end.etcd_dialect import Arguments, EtcdDialect
+from tests.end_to_end.etcd_dialect import EtcdDialect
 from tests.statemachine.driver import Driver
+from tests.support.config_operations import Arguments, Operations
 from tests.support.etcd_server import EtcdServer, etcd_is_installed
 from txraft.errors import Outcome
 
 __all__ = ["Comparison"]
 
-KEYS = [bytes([a, b])[:n] for a in b"ab\xff" for b in b"\x001z\xff" for n in (1, 2)] + [
-    b"\0",
-    b"a11",
-    b"a12",
-    b"b\xff\xff",
-    b"\xff\xff\xff",
-]
-ENDS = [b"\0", b"a", b"a2", b"b", b"b\xff", b"c", b"\xff", b"\xff\xff"]
-VALUES = [b"", b"1", b"2", b"three", b"\0\xff"]
-LEASES = [1, 2, 3, 4, 5, 2**62]
-TTL_S = 1_000_000
-TARGETS = ["version", "create", "mod", "lease", "value"]
 IN_ORDER_MAX = 12
 RESTORED_EVERY = 997
-STATE = {"put": 30, "delete": 8, "txn": 25, "range": 30, "get": 6, "compact": 0.6}
-LEASING = {"lease_grant": 3, "lease_revoke": 2, "lease_time_to_live": 2, "lease_keep_alive": 1, "leases": 1}
-
-
-class Operations:
-    """Draws them.
-
-    Attributes:
-        newest, compacted: revisions, as far as they are known.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-        self.newest, self.compacted = 1, 0
-        self._keeps = True
-
-    def draw(self) -> tuple[str, Arguments]:
-        """An operation and its arguments."""
-        weights = STATE | LEASING
-        name = self._random.choices(list(weights), list(weights.values()))[0]
-        return name, getattr(self, name)()
-
-    def chance(self, probability: float) -> bool:
-        return self._random.random() < probability
-
-    def key(self) -> bytes:
-        return b"" if self.chance(0.005) else self._random.choice(KEYS)
-
-    def revision(self) -> int:
-        """Mostly one that can be read; often one close to either end."""
-        first, last = self.compacted, self.newest
-        low, high = self._random.choice([(first, last), (first, last), (first - 2, first + 1), (last - 5, last), (last - 5, last + 1)])
-        return max(1, self._random.randint(min(low, high), high))
-
-    def put(self, *, keeps: bool = True) -> Arguments:
-        asked: Arguments = {"key": self.key()}
-        if self.chance(0.9):
-            asked["value"] = self._random.choice(VALUES)
-        if self.chance(0.25):
-            asked["lease"] = self._random.choice(LEASES)
-        for flag, probability in (("prev_kv", 0.3), ("ignore_value", 0.1), ("ignore_lease", 0.1)):
-            if self.chance(probability) and (keeps or flag == "prev_kv"):
-                asked[flag] = True
-        if asked.get("ignore_value") and self.chance(0.8):
-            asked.pop("value", None)
-        if asked.get("ignore_lease") and self.chance(0.8):
-            asked.pop("lease", None)
-        return asked
-
-    def delete(self) -> Arguments:
-        asked: Arguments = {"key": self.key(), "prev_kv": self.chance(0.4)}
-        if self.chance(0.15):
-            asked["range_end"] = self._random.choice(ENDS[1:] if self.chance(0.8) else ENDS)
-        elif self.chance(0.15):
-            asked["prefix"] = True
-        return asked
-
-    def range(self) -> Arguments:
-        asked: Arguments = {"key": self.key()}
-        kind = self._random.choice(["prefix", "from_key", "range_end", "all", "key"])
-        if kind == "range_end":
-            asked[kind] = self._random.choice(ENDS)
-        elif kind == "all":
-            asked = {"key": b"", "prefix": True}
-        elif kind != "key":
-            asked[kind] = True
-        for name, probability, value in (
-            ("revision", 0.3, self.revision()),
-            ("limit", 0.4, self._random.randint(1, 8)),
-            ("sort", 0.4, self._random.choice(["key", "version", "create", "mod", "value"])),
-            ("descending", 0.3, True),
-            ("keys_only", 0.2, True),
-            ("count_only", 0.1, True),
-            *((f"{end}_{of}_revision", 0.1, self.revision()) for end in ("min", "max") for of in ("mod", "create")),
-        ):
-            if self.chance(probability):
-                asked[name] = value
-        return asked
-
-    def get(self) -> Arguments:
-        return {"key": self.key(), "revision": self.revision() if self.chance(0.5) else 0}
-
-    def compact(self) -> Arguments:
-        return {"revision": self.revision()}
-
-    def compare(self) -> Arguments:
-        target = self._random.choice(TARGETS)
-        asked: Arguments = {"key": self.key(), "target": target, "result": self._random.choice("= != > <".split())}
-        if target == "value":
-            asked["value"] = self._random.choice(VALUES)
-        else:
-            asked["number"] = self._random.choice([0, 1, 2, self.revision(), self._random.choice(LEASES)])
-        if self.chance(0.2):
-            asked["range_end"] = self._random.choice(ENDS)
-        return asked
-
-    def txn(self, depth: int = 1) -> Arguments:
-        if depth == 1:
-            # etcd ends in a panic when a put keeps the value of a key that a deletion before it, in the same transaction, has taken away.
-            # It refuses such transactions, but not where the deletion is of all keys from one on: so the two do not occur in one.
-            self._keeps = self.chance(0.7)
-        asked: Arguments = {"compare": [self.compare() for _ in range(self._random.choice([0, 1, 1, 2]))]}
-        if depth == 1 and self.chance(0.01):  # too many operations, or just not
-            count = self._random.choice([128, 129])
-            return asked | {"success": [{"op": "range", "key": b"a"}] * count}
-        for branch in ("success", "failure"):
-            asked[branch] = [self.operation(depth) for _ in range(self._random.randint(0, 3))]
-        return asked
-
-    def operation(self, depth: int) -> Arguments:
-        kind = self._random.choice(["put", "put", "delete", "range", "txn"] if depth < 4 else ["put", "delete", "range"])
-        if kind == "put":
-            return {"op": "put", **self.put(keeps=self._keeps)}
-        if kind == "delete":
-            asked = self.delete()
-            if self._keeps and (asked.get("range_end") == ENDS[0] or (asked.get("prefix") and not asked["key"].strip(b"\xff"))):
-                asked = {"key": asked["key"]}
-            return {"op": "delete", **asked}
-        if kind == "txn":
-            return {"op": "txn", **self.txn(depth + 1)}
-        return {"op": "range", **self.range()}
-
-    def lease_grant(self) -> Arguments:
-        return {"id": self._random.choice(LEASES), "ttl_s": 9_000_000_001 if self.chance(0.05) else TTL_S + self._random.randint(0, 99)}
-
-    def lease_revoke(self) -> Arguments:
-        return {"id": self._random.choice(LEASES)}
-
-    def lease_keep_alive(self) -> Arguments:
-        return {"id": self._random.choice(LEASES)}
-
-    def lease_time_to_live(self) -> Arguments:
-        return {"id": self._random.choice(LEASES), "keys": self.chance(0.8)}
-
-    def leases(self) -> Arguments:
-        return {}
 
 
 def comparable(asked: Arguments, result: Any, *, outermost: bool = True) -> Any:
@@ -199,7 +52,7 @@ class Comparison:
 
     def __init__(self, server: EtcdServer, seed: int) -> None:
         self.seed = seed
-        self._operations = Operations(seed)
+        self._operations = Operations(random.Random(seed))
         self._theirs = EtcdDialect(server)
         self._driver = Driver(config="txraft.machines.config_store.ConfigStore")
         self._commands = self._driver.host.describe()["config"]["commands"]

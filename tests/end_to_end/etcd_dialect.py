@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+from tests.support.config_operations import Arguments
 from tests.support.etcd_server import EtcdServer
 from txraft.machines.config_store.key_values import prefix_end
 
-__all__ = ["CODES", "Arguments", "EtcdDialect"]
-
-Arguments = dict[str, Any]
+__all__ = ["CODES", "EtcdDialect"]
 
 CODES = {
     "etcdserver: key is not provided": "empty_key",

@@ -102,9 +102,10 @@ class Leases:
         if after:
             self._leases[after].keys.add(key)
 
-    def check_room(self, lease_id: int) -> None:
-        """Raises `Refused` when the lease is not there, or cannot have one more key."""
-        if len(self.find(lease_id).keys) >= KEYS_AT_ONCE_MAX:
+    def check_room(self, lease_id: int, key: bytes) -> None:
+        """Raises `Refused` when the lease is not there, or cannot have this key as well."""
+        keys = self.find(lease_id).keys
+        if len(keys) >= KEYS_AT_ONCE_MAX and key not in keys:
             raise Refused("too_large", f"a lease has at most {KEYS_AT_ONCE_MAX} keys: take another one")
 
     def deadline_ms(self, lease: Lease) -> int:

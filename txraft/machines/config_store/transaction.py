@@ -212,7 +212,7 @@ class Writer:
         versions, value, lease = self.versions, one.value, one.lease
         before = versions.live.get(one.key)
         if lease:
-            versions.leases.check_room(lease)
+            versions.leases.check_room(lease, one.key)
         if one.ignore_value or one.ignore_lease:
             if before is None:
                 raise _key_not_found(one.key)

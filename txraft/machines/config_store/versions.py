@@ -218,7 +218,6 @@ class Versions:
         stop = self.position(self.compacted)
         if self.log_start + portion < stop:
             stop = self.position(self.log[self.log_start + portion].mod_revision + 1)
-            stop = min(stop, self.position(self.compacted))
         for key, newest in {one.key: one for one in self.log[self.log_start : stop]}.items():
             self._forget_before(key, newest)
         self.log_start = stop

@@ -1,0 +1,170 @@
+"""Leases: granted, kept alive, revoked, over; and full again when the leader changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.machines.config_store.case import ConfigStoreCase
+from txraft.machines.config_store import leases as leases_module
+from txraft.machines.config_store.leases import Leases
+
+
+class LeaseCommands(ConfigStoreCase):
+    def attached(self, lease: int) -> list[bytes]:
+        keys: list[bytes] = self.ask("lease_time_to_live", id=lease, keys=True)["keys"]
+        return keys
+
+    def pass_s(self, seconds: float) -> None:
+        self.driver.clock(self.driver.time_ms + round(seconds * 1_000))
+
+    def is_there(self, lease: int) -> bool:
+        return lease in self.ask("leases")["leases"]
+
+    def test_granted(self) -> None:
+        self.assertEqual(self.call("lease_grant", ttl_s=60, id=7), {"id": 7, "ttl_s": 60, "revision": 1})
+        chosen = self.call("lease_grant", ttl_s=1)["id"]
+        self.assertEqual(chosen, self.driver.host.applied_index)
+        self.call("lease_grant", ttl_s=1, id=chosen + 2)
+        self.assertEqual(self.call("lease_grant", ttl_s=1)["id"], chosen + 3)
+        self.assertEqual(self.ask("leases"), {"leases": sorted([7, chosen, chosen + 2, chosen + 3])})
+
+    def test_not_granted(self) -> None:
+        self.call("lease_grant", ttl_s=60, id=7)
+        self.assertEqual(self.refused("lease_grant", ttl_s=60, id=7), "lease_exists")
+        for ttl_s in (0, -1, 9_000_000_001):
+            self.assertEqual(self.refused("lease_grant", ttl_s=ttl_s, id=8), "invalid_arguments")
+        self.patch(leases_module, "LEASES_MAX", 1)
+        self.assertEqual(self.refused("lease_grant", ttl_s=60, id=8), "too_many_leases")
+
+    def test_unknown(self) -> None:
+        for command in ("lease_keep_alive", "lease_revoke"):
+            self.assertEqual(self.refused(command, id=5), "lease_not_found")
+        self.assertEqual(self.unanswered("lease_time_to_live", id=5), "lease_not_found")
+
+    def test_keys_are_attached_by_their_newest_version(self) -> None:
+        for lease in (1, 2):
+            self.call("lease_grant", ttl_s=60, id=lease)
+        self.put(b"b", b"a", b"c", lease=1)
+        self.assertEqual(self.attached(1), [b"a", b"b", b"c"])
+        self.put(b"a", lease=2)
+        self.put(b"b")
+        self.call("delete", b"c")
+        self.assertEqual((self.attached(1), self.attached(2)), ([], [b"a"]))
+        self.assertIsNone(self.ask("lease_time_to_live", id=1)["keys"])
+
+    def test_revoking_deletes_its_keys_at_one_revision(self) -> None:
+        self.call("lease_grant", ttl_s=60, id=1)
+        self.put(b"b", b"a", b"c", lease=1)
+        self.put(b"other")
+        self.assertEqual(self.call("lease_revoke", id=1), {"revision": 6})
+        page = self.driver.host.hosted("config").history.read(b"", True, 6, 0)
+        self.assertEqual([(event["index"], event["topic"]) for event in page.events], [(6, b"a"), (6, b"b"), (6, b"c")])
+        self.assertEqual(self.keys(prefix=True), [b"other"])
+        self.call("lease_grant", ttl_s=60, id=1)
+        self.assertEqual(self.call("lease_revoke", id=1), {"revision": 6})
+
+    def test_it_is_over_when_its_time_has_come(self) -> None:
+        self.call("lease_grant", ttl_s=2, id=1)
+        self.put(b"a", lease=1)
+        self.assertEqual(self.driver.host.deadline_ms(), self.driver.time_ms + 2_000)
+        self.pass_s(1.999)
+        self.assertTrue(self.is_there(1))
+        self.pass_s(0.001)
+        self.assertEqual((self.is_there(1), self.keys(prefix=True)), (False, []))
+        self.assertEqual(self.ask("range", prefix=True)["revision"], 3)
+        self.assertIsNone(self.driver.host.deadline_ms())
+
+    def test_each_that_is_over_has_a_revision_of_its_own(self) -> None:
+        for lease in (1, 2, 3):
+            self.call("lease_grant", ttl_s=2, id=lease)
+        self.put(b"a", lease=1)
+        self.put(b"b", lease=3)
+        self.pass_s(5)
+        self.assertEqual([self.ask("history", key)["versions"][-1]["mod_revision"] for key in (b"a", b"b")], [4, 5])
+        self.assertEqual(self.ask("range", prefix=True)["revision"], 5)
+
+    def test_kept_alive(self) -> None:
+        self.call("lease_grant", ttl_s=2, id=1)
+        for _ in range(5):
+            self.pass_s(1.5)
+            self.assertEqual(self.call("lease_keep_alive", id=1), {"id": 1, "ttl_s": 2})
+        self.assertEqual(self.ask("lease_time_to_live", id=1), {"id": 1, "ttl_s": 2, "granted_ttl_s": 2, "keys": None})
+        self.driver.swap_in_restored()
+        self.pass_s(1.9)
+        self.put(b"x")
+        self.assertEqual(self.ask("lease_time_to_live", id=1)["ttl_s"], 0)
+        self.assertTrue(self.is_there(1))
+        self.pass_s(0.1)
+        self.assertFalse(self.is_there(1))
+
+    def test_granted_again_it_has_its_own_time(self) -> None:
+        self.call("lease_grant", ttl_s=2, id=1)
+        self.call("lease_revoke", id=1)
+        self.call("lease_grant", ttl_s=10, id=1)
+        self.pass_s(9.9)
+        self.assertTrue(self.is_there(1))
+        self.pass_s(0.1)
+        self.assertFalse(self.is_there(1))
+
+    def test_another_leader_gives_all_of_them_their_full_time(self) -> None:
+        self.call("lease_grant", ttl_s=2, id=1)
+        self.call("lease_grant", ttl_s=3, id=2)
+        self.pass_s(1.9)
+        self.driver.term = 2
+        self.put(b"a")
+        self.pass_s(1.9)
+        self.assertEqual(self.ask("leases"), {"leases": [1, 2]})
+        self.driver.swap_in_restored()
+        self.pass_s(0.1)
+        self.assertEqual(self.ask("leases"), {"leases": [2]})
+
+    def test_even_when_it_is_first_seen_as_their_time_comes(self) -> None:
+        self.call("lease_grant", ttl_s=2, id=1)
+        self.driver.term = 2
+        self.pass_s(50)
+        self.assertTrue(self.is_there(1))
+        self.pass_s(2)
+        self.assertFalse(self.is_there(1))
+
+    def test_a_lease_has_room_for_so_many_keys(self) -> None:
+        self.patch(leases_module, "KEYS_AT_ONCE_MAX", 2)
+        self.call("lease_grant", ttl_s=2, id=1)
+        self.put(b"a", b"b", lease=1)
+        self.assertEqual(self.refused("put", b"c", lease=1), "too_large")
+        self.assertEqual(self.refused("txn", success=[{"op": "put", "key": b"c", "lease": 1}]), "too_large")
+        self.put(b"a", lease=1)
+
+
+class LeasesCost(SynchronousTestCase):
+    """What is done for a lease, however many there are."""
+
+    def setUp(self) -> None:
+        self.leases = Leases()
+        for lease in range(1, 1_001):
+            self.leases.grant(lease, 10, lease)
+
+    def test_keeping_alive_and_another_term_touch_nothing_else(self) -> None:
+        before = list(self.leases._noted)
+        self.leases.find(5).renewed_ms = 5_000
+        self.leases.begin_term(2, 6_000)
+        self.assertEqual(self.leases._noted, before)
+
+    def test_those_that_were_kept_alive_are_looked_at_once_for_each_time_to_live(self) -> None:
+        looked: list[Any] = []
+        deadline_ms = self.leases.deadline_ms
+        self.leases.deadline_ms = lambda lease: looked.append(lease) or deadline_ms(lease)  # type: ignore[method-assign,func-returns-value]
+        for now_ms in range(0, 30_000, 100):
+            for kept in range(1, 1_001, 7):
+                self.leases.find(kept).renewed_ms = now_ms
+            for lease in self.leases.expired(now_ms):
+                self.leases.remove(lease.id)
+        self.assertEqual(self.leases.ids(), list(range(1, 1_001, 7)))
+        self.assertLess(len(looked), 1_000 + 3 * 150)
+
+    def test_those_that_were_revoked_do_not_pile_up(self) -> None:
+        for lease in range(1_001, 20_000):
+            self.leases.grant(lease, 10, 0)
+            self.leases.remove(lease)
+        self.assertLess(len(self.leases._noted), 4_000)
