@@ -17,9 +17,9 @@ import time
 from typing import Any
 
 from tests.end_to_end.etcd_dialect import EtcdDialect
+from tests.end_to_end.etcd_server import EtcdServer, etcd_is_installed
 from tests.statemachine.driver import Driver
 from tests.support.config_operations import Arguments, Operations
-from tests.support.etcd_server import EtcdServer, etcd_is_installed
 from txraft.errors import Outcome
 
 __all__ = ["Comparison"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+from tests.end_to_end.etcd_server import EtcdServer
 from tests.support.config_operations import Arguments
-from tests.support.etcd_server import EtcdServer
 from txraft.machines.config_store.key_values import prefix_end
 
 __all__ = ["CODES", "EtcdDialect"]

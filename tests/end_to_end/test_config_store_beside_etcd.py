@@ -8,7 +8,7 @@ import random
 from twisted.trial.unittest import SkipTest
 
 from tests.end_to_end.beside_etcd import Comparison
-from tests.support.etcd_server import EtcdServer, etcd_is_installed
+from tests.end_to_end.etcd_server import EtcdServer, etcd_is_installed
 from tests.support.processes import ProcessTestCase
 
 OPERATIONS = int(os.environ.get("TXRAFT_ETCD_OPERATIONS", "4000"))

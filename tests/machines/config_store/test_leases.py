@@ -85,6 +85,15 @@ class LeaseCommands(ConfigStoreCase):
         self.assertEqual([self.ask("history", key)["versions"][-1]["mod_revision"] for key in (b"a", b"b")], [4, 5])
         self.assertEqual(self.ask("range", prefix=True)["revision"], 5)
 
+    def test_those_that_are_over_at_once_end_in_the_order_of_their_deadlines(self) -> None:
+        for lease, ttl_s in ((1, 2), (2, 3)):
+            self.call("lease_grant", ttl_s=ttl_s, id=lease)
+            self.put(b"%d" % lease, lease=lease)
+        self.pass_s(1.5)
+        self.call("lease_keep_alive", id=1)
+        self.pass_s(9)
+        self.assertEqual([self.ask("history", key)["versions"][-1]["mod_revision"] for key in (b"2", b"1")], [4, 5])
+
     def test_kept_alive(self) -> None:
         self.call("lease_grant", ttl_s=2, id=1)
         for _ in range(5):
@@ -129,7 +138,7 @@ class LeaseCommands(ConfigStoreCase):
         self.assertFalse(self.is_there(1))
 
     def test_a_lease_has_room_for_so_many_keys(self) -> None:
-        self.patch(leases_module, "KEYS_AT_ONCE_MAX", 2)
+        self.patch(leases_module, "DELETED_AT_ONCE_MAX", 2)
         self.call("lease_grant", ttl_s=2, id=1)
         self.put(b"a", b"b", lease=1)
         self.assertEqual(self.refused("put", b"c", lease=1), "too_large")

@@ -77,7 +77,7 @@ class Deletions(ConfigStoreCase):
         self.assertEqual(self.refused("delete", b"a", range_end=b"b", prefix=True), "invalid_range")
 
     def test_too_many_at_once(self) -> None:
-        self.patch(key_values, "KEYS_AT_ONCE_MAX", 3)
+        self.patch(key_values, "DELETED_AT_ONCE_MAX", 3)
         self.assertEqual(self.refused("delete", b"", prefix=True), "too_large")
         self.assertEqual(self.call("delete", b"b", range_end=b"\0")["deleted"], 3)
 

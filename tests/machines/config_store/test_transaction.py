@@ -172,5 +172,9 @@ class Refusals(TransactionCase):
         self.patch(key_values, "KEYS_AT_ONCE_MAX", 5)
         compare = {"key": b"a", "range_end": b"\0", "target": "version", "number": 1}
         self.assertEqual(self.refused("txn", compare=[compare, compare]), "too_large")
-        self.assertEqual(self.refused("txn", compare=[compare], success=[put(b"z"), delete(b"a", range_end=b"d")]), "too_large")
+        reads = [read(b"a", range_end=b"d", sort="mod")]
+        self.assertEqual(self.refused("txn", compare=[compare], success=[put(b"z"), *reads]), "too_large")
+        self.patch(key_values, "DELETED_AT_ONCE_MAX", 2)
+        deletions = [delete(b"a", range_end=b"b"), delete(b"b", range_end=b"d")]
+        self.assertEqual(self.refused("txn", success=deletions), "too_large")
         self.assertTrue(self.succeeds(compare))

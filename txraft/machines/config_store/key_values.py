@@ -14,6 +14,7 @@ from txraft.limits import INDEX_MAX, TOPIC_BYTES_MAX
 from txraft.statemachine.values import RESULT_BYTES_MAX
 
 __all__ = [
+    "DELETED_AT_ONCE_MAX",
     "FROM_KEY",
     "KEY_VALUE_BYTES",
     "KEYS_AT_ONCE_MAX",
@@ -31,7 +32,10 @@ __all__ = [
 ]
 
 KEYS_AT_ONCE_MAX = 131_072
-"""Keys that one command or query looks at one by one or deletes, or that one lease has: it bounds how long the reactor stands still."""
+"""Keys that one command or query looks at one by one: it bounds how long the reactor stands still."""
+
+DELETED_AT_ONCE_MAX = 32_768
+"""Keys that one command deletes, or that one lease has; deleting a key costs as much as looking at several."""
 
 FROM_KEY = b"\0"
 """As `range_end`: all keys from `key` on."""
@@ -95,16 +99,22 @@ def prefix_end(prefix: bytes) -> bytes:
 class Budget:
     """What one command or query may still look at and answer, all its parts together."""
 
-    __slots__ = ("bytes_left", "keys_left")
+    __slots__ = ("bytes_left", "deletions_left", "keys_left")
 
     def __init__(self) -> None:
-        self.keys_left, self.bytes_left = KEYS_AT_ONCE_MAX, RESULT_BYTES
+        self.keys_left, self.deletions_left, self.bytes_left = KEYS_AT_ONCE_MAX, DELETED_AT_ONCE_MAX, RESULT_BYTES
 
     def look_at(self, keys: int) -> None:
-        """So many keys are going to be looked at one by one, or deleted. Raises `Refused` `too_large`."""
+        """So many keys are going to be looked at one by one. Raises `Refused` `too_large`."""
         if keys > self.keys_left:
-            raise Refused("too_large", f"more than {KEYS_AT_ONCE_MAX} keys would be looked at or deleted at once: divide the range")
+            raise Refused("too_large", f"more than {KEYS_AT_ONCE_MAX} keys would be looked at for this: divide the range")
         self.keys_left -= keys
+
+    def delete(self, keys: int) -> None:
+        """So many keys are going to be deleted. Raises `Refused` `too_large`."""
+        if keys > self.deletions_left:
+            raise Refused("too_large", f"more than {DELETED_AT_ONCE_MAX} keys would be deleted at once: divide the range")
+        self.deletions_left -= keys
 
     def answer(self, size: int) -> None:
         """So many bytes are going to be in the result. Raises `Refused` `too_large`."""

@@ -9,13 +9,12 @@ Source: etcd's `lease/lessor.go`, whose new leader, too, gives every lease its f
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
 from typing import Any
 
 from attrs import define, field
 
 from txraft.errors import Refused
-from txraft.machines.config_store.key_values import KEYS_AT_ONCE_MAX
+from txraft.machines.config_store.key_values import DELETED_AT_ONCE_MAX
 
 __all__ = ["LEASES_MAX", "TTL_S_MAX", "Lease", "Leases"]
 
@@ -105,8 +104,8 @@ class Leases:
     def check_room(self, lease_id: int, key: bytes) -> None:
         """Raises `Refused` when the lease is not there, or cannot have this key as well."""
         keys = self.find(lease_id).keys
-        if len(keys) >= KEYS_AT_ONCE_MAX and key not in keys:
-            raise Refused("too_large", f"a lease has at most {KEYS_AT_ONCE_MAX} keys: take another one")
+        if len(keys) >= DELETED_AT_ONCE_MAX and key not in keys:
+            raise Refused("too_large", f"a lease has at most {DELETED_AT_ONCE_MAX} keys: take another one")
 
     def deadline_ms(self, lease: Lease) -> int:
         """The log time at which the lease will be over."""
@@ -122,8 +121,9 @@ class Leases:
             heapq.heappop(noted)
         return None
 
-    def expired(self, now_ms: int) -> Iterator[Lease]:
-        """The leases that are over, one by one; each must be removed before the next one."""
+    def expired(self, now_ms: int) -> list[Lease]:
+        """The leases that are over, in the order of their deadlines; all of them must be removed."""
+        over = []
         while (wake_ms := self.wake_ms()) is not None and wake_ms <= now_ms:
             lease = self._leases[self._noted[0][1]]
             deadline_ms = self.deadline_ms(lease)
@@ -131,7 +131,9 @@ class Leases:
                 lease.noted_ms = deadline_ms
                 heapq.heapreplace(self._noted, (deadline_ms, lease.id))
             else:
-                yield lease
+                heapq.heappop(self._noted)
+                over.append((deadline_ms, lease.id, lease))
+        return [lease for _, _, lease in sorted(over)]
 
     def ids(self) -> list[int]:
         """Of all leases, in order."""

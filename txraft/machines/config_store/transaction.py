@@ -233,7 +233,7 @@ class Writer:
                 versions.delete_keys([first])
             return {"revision": self.revision, "deleted": int(found)}
         start, stop = versions.ranks(first, end)
-        self.budget.look_at(stop - start)
+        self.budget.delete(stop - start)
         result: dict[str, Any] = {"deleted": stop - start}
         if prev_kv and start < stop:
             result["prev_kvs"] = self.budget.answer_versions([versions.live[key] for key in versions.keys.islice(start, stop)])
