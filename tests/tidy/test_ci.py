@@ -92,6 +92,6 @@ class Scripts(SynchronousTestCase):
     def test_the_readme_has_people_test_as_ci_does(self) -> None:
         # Installed any other way, `trial tests` finds no tests: trial does not look into the current directory.
         readme, ci = ((ROOT / name).read_text("utf-8") for name in ("README.md", ".ci/run"))
-        for wanted in (r"install( --quiet)? -e '\.\[dev\]'", r"\btrial( --temp-directory=\S+)? tests\b"):
+        for wanted in (r"install( --quiet)? -e '\.\[dev\]'", r"\btrial -j4( --temp-directory=\S+)? tests\b"):
             self.assertTrue(re.search(wanted, ci), f".ci/run does not hold {wanted}")
             self.assertTrue(re.search(wanted, readme), f"README.md does not hold {wanted}")

@@ -288,7 +288,7 @@ def _milliseconds(deadline: float | None) -> int:
     """The first whole millisecond at which `ctx.time` has reached a deadline."""
     if deadline is None or deadline == math.inf:
         return NEVER_MS
-    milliseconds = math.ceil(deadline * 1000)
-    if milliseconds / 1000 < deadline:  # the product was rounded down
+    milliseconds = round(deadline * 1000)
+    if milliseconds / 1000 < deadline:
         milliseconds += 1
     return min(milliseconds, NEVER_MS)
