@@ -170,6 +170,10 @@ class Bounds(SynchronousTestCase):
         self.assertRaises(ValueError, encode_event, {"text": "x" * EVENTS_BYTES_MAX})
         self.assertRaises(ValueError, encode_event, {"it": BAD_FIELDS["cycle"]})
 
+    def test_a_set_among_the_fields_was_kept_in_another_order_on_each_server(self) -> None:
+        names = [f"name {number}" for number in range(10, 99)]
+        self.assertEqual(encode_event({"names": set(names)}), encode_event({"names": names}))
+
 
 class OfAMachine(SynchronousTestCase):
     def setUp(self) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from attrs import frozen
 
 from txraft.limits import EVENTS_BYTES_MAX, EVENTS_KEPT_BYTES_MAX, EVENTS_KEPT_MAX, TOPIC_BYTES_MAX
-from txraft.statemachine.values import encode_value
+from txraft.statemachine.values import encode_canonical
 
 __all__ = ["SCANNED_MAX", "EventHistory", "History", "HistoryState", "Page", "encode_event", "topic_bytes"]
 
@@ -150,7 +150,7 @@ def topic_bytes(topic: str | bytes) -> bytes:
 def encode_event(fields: dict[str, Any]) -> bytes:
     """The fields of an event as they are kept. Raises `TypeError` or `ValueError` when they are not plain, or too long."""
     try:
-        encoded = encode_value(fields)
+        encoded = encode_canonical(fields)  # sorted: a set has another order on each server, and events are state
     except RecursionError:
         # The same on every server, so it must not halt one after the other.
         raise ValueError("an event contains itself, or is nested too deep") from None
