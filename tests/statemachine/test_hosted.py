@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.statemachine.driver import SAMPLES, Driver
 from txraft.errors import NotApplied, Outcome, Refused, Unknown
-from txraft.statemachine.hosted import EXPIRE_PAUSE_MS, EXPIRE_ROUNDS_MAX
+from txraft.statemachine.hosted import EXPIRE_PAUSE_MS, EXPIRE_ROUNDS_MAX, _milliseconds
 from txraft.statemachine.log_commands import HostMachine
 
 
@@ -144,6 +144,10 @@ class Deadlines(SynchronousTestCase):
         self.assertEqual(driver.ask("leases", "history"), [["a", 4, 15.0, 0]])
         driver.clock(112_000)
         self.assertEqual(driver.host.deadline_ms(), 114_999)
+
+    def test_a_deadline_of_a_whole_millisecond_is_that_millisecond(self) -> None:
+        for milliseconds in range(1_700_000_000_000, 1_700_000_003_000):
+            self.assertEqual(_milliseconds(milliseconds / 1000), milliseconds)
 
     def test_a_deadline_between_milliseconds_is_met_at_the_next(self) -> None:
         driver = self.driver

@@ -213,8 +213,7 @@ class ConfigStore(StateMachine):
     def deadline(self) -> float | None:
         """See `StateMachine`: no lease is over before."""
         wake_ms = self._leases.wake_ms()
-        # Half a millisecond earlier comes to the same whole one, however the division is rounded.
-        return None if wake_ms is None else (wake_ms - 0.5) / 1_000
+        return None if wake_ms is None else wake_ms / 1_000
 
     def expire(self, ctx: Context) -> None:
         """See `StateMachine`: end leases, each at a revision of its own if it has keys."""

@@ -58,8 +58,7 @@ class Timers:
     def wake_at(self, time_ms: int) -> None:
         """Look for what is due at this time."""
         self.wake_ms = time_ms
-        # Half a millisecond earlier: a quotient that was rounded up must not make it a millisecond later.
-        self.wake = None if time_ms >= NEVER_MS else (time_ms - 0.5) / 1000
+        self.wake = None if time_ms >= NEVER_MS else time_ms / 1000
 
     def next_ms(self) -> int:
         """When the next message is due, exactly."""
