@@ -117,6 +117,17 @@ class LeaseCommands(ConfigStoreCase):
         self.pass_s(0.1)
         self.assertFalse(self.is_there(1))
 
+    def test_revoked_and_granted_again_at_the_same_time_it_ends_once_and_holds_up_no_other(self) -> None:
+        self.call("lease_grant", ttl_s=10, id=1)
+        self.call("lease_revoke", id=1)
+        self.call("lease_grant", ttl_s=10, id=1)
+        self.call("lease_grant", ttl_s=10, id=2)
+        self.put(b"a", lease=1)
+        self.put(b"b", lease=2)
+        self.pass_s(10)
+        self.assertEqual((self.keys(prefix=True), self.ask("leases")["leases"], self.driver.failures), ([], [], []))
+        self.driver.swap_in_restored()
+
     def test_another_leader_gives_all_of_them_their_full_time(self) -> None:
         self.call("lease_grant", ttl_s=2, id=1)
         self.call("lease_grant", ttl_s=3, id=2)

@@ -123,7 +123,7 @@ class Leases:
 
     def expired(self, now_ms: int) -> list[Lease]:
         """The leases that are over, in the order of their deadlines; all of them must be removed."""
-        over = []
+        over: dict[int, int] = {}  # one that was revoked and granted again at once is noted twice
         while (wake_ms := self.wake_ms()) is not None and wake_ms <= now_ms:
             lease = self._leases[self._noted[0][1]]
             deadline_ms = self.deadline_ms(lease)
@@ -132,8 +132,8 @@ class Leases:
                 heapq.heapreplace(self._noted, (deadline_ms, lease.id))
             else:
                 heapq.heappop(self._noted)
-                over.append((deadline_ms, lease.id, lease))
-        return [lease for _, _, lease in sorted(over)]
+                over[lease.id] = deadline_ms
+        return [self._leases[lease_id] for _, lease_id in sorted((deadline_ms, lease_id) for lease_id, deadline_ms in over.items())]
 
     def ids(self) -> list[int]:
         """Of all leases, in order."""
