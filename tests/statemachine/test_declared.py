@@ -240,6 +240,7 @@ class Mistakes(SynchronousTestCase):
         below.__annotations__["n"] = Annotated[int, Meta(ge=1)]
         for method in (none, true, mutable, below):
             self.rejected(method, "Shelf.do: parameter 'n'", "default")
+        self.rejected(mutable, "make it None, or empty")
 
     def test_decorators_on_what_is_no_method(self) -> None:
         wrongs: list[Any] = [staticmethod(len), property(len), 5, Own]

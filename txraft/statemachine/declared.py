@@ -172,6 +172,8 @@ def _field_of(place: str, parameter: inspect.Parameter, method: FunctionType) ->
     kind = _resolved(place, parameter.annotation, method)
     if default is parameter.empty:
         return name, kind
+    if isinstance(default, (list, dict)) and default:
+        raise TypeError(f"{place}: its default {default!r} could be changed by a call, and so for the next one: make it None, or empty")
     try:
         msgspec.convert(msgspec.to_builtins(default), kind)
         msgspec.defstruct("Default", [(name, kind, default)])
