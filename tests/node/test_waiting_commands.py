@@ -269,6 +269,15 @@ class Sessions(Case):
         self.world.settle()
         self.assertEqual((told(self.again), told(other)), ({9: ["a"]}, {5: ["b"]}))
 
+    def test_overtaken_by_a_try_of_itself_it_is_not_said_to_be_not_applied(self) -> None:
+        """Found by review: the earlier of two tries came late, the later one was told `not_applied`, and then the command was applied."""
+        self.world.take(self.again, 9, session=self.session, serial=1)
+        self.world.take(self.caller, 1, session=self.session, serial=1)
+        self.put("a")
+        self.world.settle()
+        self.assertEqual(told(self.caller), {1: ["a"]})
+        self.assertEqual([problem[1:3] for problem in self.again.problems()], [("unknown", "sent_again")])
+
     def test_sent_again_over_a_connection_with_too_many_both_are_told(self) -> None:
         self.world.take(self.caller, 1, session=self.session, serial=1)
         for number in range(4):

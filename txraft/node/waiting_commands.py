@@ -11,7 +11,7 @@ from itertools import islice
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
-from txraft.errors import NotApplied
+from txraft.errors import NotApplied, Unknown
 from txraft.node.ports import Caller
 from txraft.node.waiting_room import WaitingRoom
 from txraft.statemachine import Host
@@ -143,7 +143,8 @@ class WaitingCommands:
             self.drop(waiting)
             raise
         finally:
-            problem = NotApplied("sent_again", "this command was sent again with the same serial number; the answer goes there")
+            # Not that it is not applied: the other may be, and may be the earlier of the two, come late.
+            problem = Unknown("sent_again", "this command came again with the same serial number; the answer goes there")
             before.caller.answer(before.request.id, answer_of_problem(problem))
             before.caller.flush()
 
