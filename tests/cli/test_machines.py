@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import sys
 from typing import Any
 
@@ -118,14 +119,29 @@ class Listing(CliTestCase):
             [
                 "stock (plug-in stock, version 2): Units on the shelf, by article.",
                 "commands",
-                "  add SKU [N]         Put units on the shelf.",
-                "  take_all            Take everything.",
-                "  label SKU [LABELS]  Stick labels.",
+                "  add SKU [N]",
+                "      Put units on the shelf.",
+                "  take_all",
+                "      Take everything.",
+                "  label SKU [LABELS]",
+                "      Stick labels.",
                 "queries",
-                "  left SKU            100% of what is left.",
+                "  left SKU",
+                "      100% of what is left.",
             ],
         )
         self.assertIn("left SKU", self.run_command("stock", "--help").stdout)
+
+    def test_nothing_is_wider_than_the_terminal(self) -> None:
+        names = [f"parameter_{number}" for number in range(9)]
+        described = operation("Do this, " * 20, "int", *(parameter(name, "int", 0) for name in names))
+        self.patch(machines, "_describe", lambda settings: {"stock": {**MACHINES["stock"], "commands": {"sell": described}}})
+        for columns in (60, 100):
+            self.patch(os, "environ", {**os.environ, "COLUMNS": str(columns)})
+            told = self.run_command("machines").stdout
+            self.assertLessEqual(max(map(len, told.splitlines())), columns)
+            self.assertEqual(told.count("this,"), 20)
+            self.assertTrue(all(f"[{name.upper()}]" in told for name in names), told)
 
     def test_help_of_an_operation(self) -> None:
         told = self.run_command("stock", "add", "--help")

@@ -7,12 +7,14 @@ import base64
 import json
 import os
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from txraft.cli import watch
-from txraft.cli.output import json_line, table, text_of_value
+from txraft.cli.output import json_line, text_of_value
 from txraft.cli.settings import Parser, Settings, UsageProblem, add_common_options, with_options
 from txraft.client import BlockingClient
 from txraft.client.blocking_http import JsonApi, open_connection
@@ -243,15 +245,25 @@ def _print_result(result: Any, settings: Settings, described: Mapping[str, Any])
 
 def _listing(name: str, machine: Mapping[str, Any]) -> str:
     """A machine and its operations, for people."""
-    rows = []
-    for kind in ("commands", "queries"):
-        if machine[kind]:
-            rows.append([kind, ""])
-            for operation, described in machine[kind].items():
-                rows.append([f"  {_synopsis(operation, described['parameters'])}", next(iter(described["doc"].splitlines()), "")])
     title = f"{name} (plug-in {machine['plugin']}, version {machine['version']})"
     doc = next(iter(machine["doc"].splitlines()), "")
-    return f"{title}: {doc}\n{table(rows)}" if doc else f"{title}\n{table(rows)}"
+    lines = _wrapped(f"{title}: {doc}" if doc else title, 0)
+    for kind in ("commands", "queries"):
+        if machine[kind]:
+            lines.append(kind)
+            for operation, described in machine[kind].items():
+                lines += _wrapped(_synopsis(operation, described["parameters"]), 2)
+                lines += _wrapped(next(iter(described["doc"].splitlines()), ""), 6)
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    """Lines that fit into the terminal; a synopsis goes on further in than the sentence below it."""
+    width = max(40, shutil.get_terminal_size().columns)
+    further = " " * (10 if indent == 2 else indent)
+    return textwrap.wrap(
+        text, width, initial_indent=" " * indent, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _synopsis(operation: str, parameters: list[Mapping[str, Any]]) -> str:
