@@ -34,7 +34,7 @@ class AddressesTests(SynchronousTestCase):
     def test_what_is_no_address_is_refused_with_what_to_write(self) -> None:
         for address, sentence in [
             ("", "write HOST:PORT"),
-            ("localhost", "localhost:2380"),
+            ("localhost", "localhost:PORT"),
             ("localhost:http", "number for the port"),
             ("a:0", "1 to 65535"),
             ("a:65536", "1 to 65535"),

@@ -97,7 +97,7 @@ def _check_endpoint(address: str) -> None:
         raise ValueError(f"{address!r}: write an IPv6 address in brackets, e.g. [::1]:2380")
     kind, *arguments = _split(address, ":")
     if not arguments:
-        raise ValueError(f"{address!r} lacks the port: write HOST:PORT, e.g. {address}:2380")
+        raise ValueError(f"{address!r} lacks the port: write {address}:PORT")
     if not kind or "[" in kind or (len(arguments) == 1 and kind.lower() not in _ENDPOINT_KINDS and "=" not in arguments[0]):
         raise ValueError(f"{address!r} is neither HOST:PORT with a number for the port nor an endpoint string")
 

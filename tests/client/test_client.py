@@ -57,7 +57,7 @@ class CallTests(ClientTestCase):
         self.assertEqual(self.reactor.dialled, [])
 
     def test_endpoints_that_are_none_are_named(self) -> None:
-        for endpoints in ([], ["localhost"], ["::1:80"]):
+        for endpoints in ([], ["localhost"], ["::1:80"], "localhost:80"):
             with self.assertRaises(ConfigurationError):
                 Client(self.reactor, endpoints)
 

@@ -83,6 +83,8 @@ class JsonApi:
     """
 
     def __init__(self, endpoints: Sequence[str], connect: Connect) -> None:
+        if isinstance(endpoints, str):
+            raise ConfigurationError(f"{endpoints!r} is no list", key="endpoints", remedy="Give a list of HOST:PORT")
         self._endpoints = [_parse_endpoint(endpoint) for endpoint in endpoints]
         if not self._endpoints:
             raise ConfigurationError("there is no endpoint", key="endpoints", remedy="Give at least one HOST:PORT")

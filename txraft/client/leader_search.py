@@ -60,6 +60,8 @@ class LeaderSearch:
     def __init__(
         self, reactor: Any, endpoints: Sequence[str], owner: SearchOwner, *, monotonic: Callable[[], float], rng: random.Random
     ) -> None:
+        if isinstance(endpoints, str):
+            raise ConfigurationError(f"{endpoints!r} is no list", key="endpoints", remedy="Give a list of HOST:PORT")
         for endpoint in endpoints:
             try:
                 endpoint_string(endpoint)
