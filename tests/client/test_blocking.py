@@ -206,7 +206,7 @@ class CallTests(BlockingTestCase):
         self.assertEqual(caught.exception.details, {"left": 3})
 
     def test_endpoints_that_are_none_are_named(self) -> None:
-        for endpoints in ([], ["localhost"], ["ftp://a:1"], ["unix:/tmp/socket"]):
+        for endpoints in ([], ["localhost"], ["ftp://a:1"], ["unix:/tmp/socket"], "localhost:1"):
             with self.assertRaises(ConfigurationError):
                 BlockingClient(endpoints)
         BlockingClient(["localhost:1", "http://a:2/", "[::1]:3", "tcp:host=b:port=4"])
@@ -326,6 +326,10 @@ class WaitTests(BlockingTestCase):
         self.add()
         self.add(wait_s=20)
         self.assertEqual(self.script.timeouts_s[-2:], [10 / 3, 20 + 10 / 3])
+
+    def test_a_wait_that_is_too_long_is_sent_for_the_machine_to_say_so(self) -> None:
+        self.add(wait_s=61)
+        self.assertEqual(self.bodies()[0]["wait_s"], 61)
 
     def test_sent_again_it_waits_for_what_is_left(self) -> None:
         self.script.takes_s = 12.0

@@ -297,8 +297,9 @@ class BlockingClient:
         trouble: Outcome | None = None
         self._back_off.reset()
         while (left_s := deadline_s - self._monotonic()) > 0:
+            # While most of the time is left, a wait is sent as it was given: whether it is too long is for the machine to say.
+            wait_left_s = wait_s if left_s > wait_s + self._timeout_s * 2 / 3 else max(0.0, min(wait_s, left_s - self._timeout_s))
             # A server that keeps silent must not use up the time in which another would answer.
-            wait_left_s = max(0.0, min(wait_s, left_s - self._timeout_s))
             try_s = min(left_s, wait_left_s + max(1.0, self._timeout_s / 3)) if repeatable else left_s
             try:
                 return self._api.exchange(method, path, body(wait_left_s) if callable(body) else body, headers, try_s)
