@@ -25,6 +25,7 @@ from txraft.addresses import host_and_port
 from txraft.config import NodeConfig
 from txraft.embed import RaftNode, require_endpoints
 from txraft.errors import ConfigurationError, MachineUnavailable, NotApplied, TxraftError
+from txraft.net.descriptors import raise_descriptor_limit
 from txraft.statemachine import Host
 from txraft.statemachine.plugin import PluginListing, available_plugins
 from txraft.storage.identity import Claim
@@ -52,7 +53,7 @@ One node of a Raft cluster. Without options: alone, on loopback, ./txraft-data.
   --advertise-peer=HOST:PORT, --advertise-client=HOST:PORT   how others reach it
   --cluster=NAME        of the cluster (txraft)
   --bootstrap=n1=HOST:PORT,n2=HOST:PORT,...   the first voters; first start only
-  --machine=NAME[=PLUGIN]   a state machine, repeatable (counter)
+  --machine=NAME[=PLUGIN]   repeatable (counter, queue, config)
   --check               check and print the configuration, with origins; exit
   --help-machines       list the state machines that are installed here; exit
   --version, --help
@@ -184,6 +185,7 @@ class NodeProcess(MultiService):
         self.node.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
+        raise_descriptor_limit(self.node.config.limits.client_connections_max)
         self._begin(super().privilegedStartService)
 
     def startService(self) -> None:

@@ -277,9 +277,7 @@ class WorkQueue(StateMachine):
 
     @query
     def peek(self, queue: QueueName, count: BatchSize = 1, state: State = "ready") -> ManyPeeked:
-        """The first messages of a queue, without taking them: ready ones as they would be taken, the others in the order in which they
-        were taken or delayed.
-        """
+        """The first messages of a queue, without taking them: ready ones as in a take, others as they were taken or delayed."""
         return peeked(self.queues.find(queue), count, state)
 
     @query
