@@ -25,6 +25,7 @@ from txraft.addresses import host_and_port
 from txraft.config import NodeConfig
 from txraft.embed import RaftNode, require_endpoints
 from txraft.errors import ConfigurationError, MachineUnavailable, NotApplied, TxraftError
+from txraft.net.descriptors import raise_descriptor_limit
 from txraft.statemachine import Host
 from txraft.statemachine.plugin import PluginListing, available_plugins
 from txraft.storage.identity import Claim
@@ -184,6 +185,7 @@ class NodeProcess(MultiService):
         self.node.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
+        raise_descriptor_limit(self.node.config.limits.client_connections_max)
         self._begin(super().privilegedStartService)
 
     def startService(self) -> None:

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from txraft.limits import Limits, Timing
 from txraft.net.connections import Port
+from txraft.net.descriptors import connections_possible
 from txraft.net.framing import CLOSE_GRACE_S, cut
 from txraft.net.incidents import remote_address
 from txraft.wire.hello import CLIENT_MAGIC
@@ -54,9 +55,11 @@ class FrontDoor(ServerFactory):
         """The first of `dialects` that recognises a client's first bytes gets the connection. `port`: as for native clients."""
         self.port = port or Port(reactor, limits, timing, "client")
         self.dialects = list(dialects)
+        self._connections_max = limits.client_connections_max
         self._closed = False
 
     def startFactory(self) -> None:
+        self._connections_max = connections_possible(self.port.limits.client_connections_max)
         for _, factory in self.dialects:
             factory.doStart()
 
@@ -68,7 +71,7 @@ class FrontDoor(ServerFactory):
         if self._closed:
             return None
         port = self.port
-        if len(port.open) >= port.limits.client_connections_max:
+        if len(port.open) >= self._connections_max:
             port.incidents.report("connections_full", str(addr), "too many client connections: closed a new one")
             return None
         if not port.take_greeting_place(str(addr)):
