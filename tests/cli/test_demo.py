@@ -88,3 +88,4 @@ class CommandLine(CliTestCase):
         for words in (["--increments=0"], ["--clients=x"], ["--directory", directory], ["--directory", f"{directory}/n1.yaml"]):
             told = self.run_command("demo", *words)
             self.assertEqual((told.exit_code, told.stdout, told.stderr.count("\n")), (64, "", 1), told)
+        self.assertIn("'0' is not a whole number from 1 on", self.run_command("demo", "--increments=0").stderr)

@@ -62,6 +62,11 @@ class CommonOptions(CliTestCase):
         self.called.clear()
         self.assertEqual(self.connected("stock", "--endpoints=e:5", "add", "a"), (("e:5",), 10.0))
 
+    def test_a_timeout_that_is_none(self) -> None:
+        for text in ("x", "0", "nan", "3601"):
+            told = self.run_command("stock", "add", "a", "--timeout", text)
+            self.assertEqual((told.exit_code, "more than 0 and at most 3600" in told.stderr), (64, True), told)
+
     def test_output_for_programs(self) -> None:
         self.patch(FakeClient, "result", {"ä": [1]})
         for arguments in (["-o", "json", "stock", "add", "a"], ["stock", "add", "a", "-o", "json"]):

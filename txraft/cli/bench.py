@@ -13,7 +13,7 @@ from attrs import asdict, evolve
 
 from txraft.cli.bench_load import Figures, Load, Wanted
 from txraft.cli.output import json_line, table
-from txraft.cli.settings import EX_TEMPFAIL, INTERRUPTED, Parser, Settings, add_common_options, with_options
+from txraft.cli.settings import EX_TEMPFAIL, INTERRUPTED, Parser, Settings, add_common_options, positive, with_options
 from txraft.cli.workloads import WORKLOADS, Workload
 from txraft.errors import NotApplied, Outcome
 
@@ -56,23 +56,16 @@ def _parser() -> Parser:
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--clients", type=_positive, default=64, metavar="N", help="64; each waits for its answer")
-    parser.add_argument("--connections", type=_positive, metavar="N", help="that they share; an eighth of the clients if not given")
+    parser.add_argument("--clients", type=positive, default=64, metavar="N", help="64; each waits for its answer")
+    parser.add_argument("--connections", type=positive, metavar="N", help="that they share; an eighth of the clients if not given")
     parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="10")
     parser.add_argument("--operation", choices=tuple(WORKLOADS), default="add", metavar="NAME", help="add; see below")
-    parser.add_argument("--keys", type=_positive, default=1000, metavar="N", help="1000 counters, keys, leases or watched keys")
+    parser.add_argument("--keys", type=positive, default=1000, metavar="N", help="1000 counters, keys, leases or watched keys")
     parser.add_argument("--bytes", type=int, default=16, metavar="N", help="of a value or a message: 16")
     parser.add_argument("--every", type=float, default=10.0, metavar="S", help="between two keep-alives of a lease: 10")
     add_common_options(parser)
     parser.add_argument("--json", action="store_true", help="one line for programs")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError("must be 1 or more")
-    return number
 
 
 def _in_reactor(main: Callable[[Any], Awaitable[Figures]]) -> Figures | None:

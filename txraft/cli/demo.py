@@ -14,7 +14,7 @@ from attrs import define
 from txraft.cli.increments import CALL_S, COUNTER, Increments
 from txraft.cli.local_cluster import ClusterTrouble, LocalCluster, LocalNode
 from txraft.cli.output import Progress, json_line, table
-from txraft.cli.settings import Parser, Settings, UsageProblem
+from txraft.cli.settings import Parser, Settings, UsageProblem, positive
 from txraft.client import BlockingClient
 
 __all__ = ["Verdict", "run"]
@@ -51,8 +51,8 @@ def run(settings: Settings, arguments: list[str]) -> int:
     """The whole demo. 0 only if it is proved; all processes are ended, unless they are to be kept."""
     parser = Parser(prog="txraft demo", description=__doc__.partition(": ")[2], allow_abbrev=False)
     parser.add_argument("--directory", type=Path, metavar="DIR", help="for the nodes' files, kept; else a temporary one")
-    parser.add_argument("--increments", type=_positive, default=1000, metavar="N", help="1000")
-    parser.add_argument("--clients", type=_positive, default=8, metavar="N", help="8, at once")
+    parser.add_argument("--increments", type=positive, default=1000, metavar="N", help="1000")
+    parser.add_argument("--clients", type=positive, default=8, metavar="N", help="8, at once")
     parser.add_argument("--keep", action="store_true", help="leave the nodes running")
     parser.add_argument("--json", action="store_true", help="a last line for programs")
     given = parser.parse_args(arguments)
@@ -79,13 +79,6 @@ def run(settings: Settings, arguments: list[str]) -> int:
             cluster.kill()
             if not wanted:
                 shutil.rmtree(directory, ignore_errors=True)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError("must be 1 or more")
-    return number
 
 
 def _directory(wished: Path | None) -> Path:

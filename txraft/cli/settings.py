@@ -16,6 +16,7 @@ __all__ = [
     "Settings",
     "UsageProblem",
     "add_common_options",
+    "positive",
     "settings_of",
     "with_options",
 ]
@@ -98,8 +99,18 @@ def _split(text: str, origin: str) -> tuple[str, ...]:
     return endpoints
 
 
+def positive(text: str) -> int:
+    """A number of things, from the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 0 < seconds <= 3600:
         raise argparse.ArgumentTypeError("seconds must be more than 0 and at most 3600")
     return seconds
