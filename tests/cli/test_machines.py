@@ -104,6 +104,7 @@ class Misunderstanding(CliTestCase):
     def test_arguments(self) -> None:
         self.assertIn("'sku' is missing: add SKU [N]", self.explained("stock", "add"))
         self.assertIn("takes 2 arguments: add SKU [N]", self.explained("stock", "add", "a", "2", "3"))
+        self.assertIn("LABELS is a list: JSON, or --labels repeated", self.explained("stock", "label", "a", "b", "c"))
         self.assertIn("'sku' is given by position and by name", self.explained("stock", "add", "a", "--sku", "b"))
         self.assertIn("'n' is given 2 times", self.explained("stock", "add", "a", "--n", "1", "--n", "2"))
         self.assertIn("unrecognized arguments: --m", self.explained("stock", "add", "a", "--m"))

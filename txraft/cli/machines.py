@@ -183,7 +183,13 @@ def _values(machine: str, operation: str, described: Mapping[str, Any], given: a
     """The arguments by name, of the declared types as far as text can be."""
     parameters = described["parameters"]
     if len(given.values) > len(parameters):
-        raise UsageProblem(f"{machine} {operation} takes {len(parameters)} arguments: {_synopsis(operation, parameters)}")
+        lists = [
+            f"{parameter['name'].upper()} is a list: JSON, or --{parameter['name']} repeated"
+            for parameter in parameters
+            if _is_list(parameter)
+        ]
+        told = "; ".join([f"{machine} {operation} takes {len(parameters)} arguments: {_synopsis(operation, parameters)}", *lists])
+        raise UsageProblem(told)
     texts = {parameter["name"]: [text] for parameter, text in zip(parameters, given.values, strict=False)}
     for number, parameter in enumerate(parameters):
         named = getattr(given, f"named_{number}", None)
@@ -194,6 +200,10 @@ def _values(machine: str, operation: str, described: Mapping[str, Any], given: a
         if parameter["required"] and parameter["name"] not in texts:
             raise UsageProblem(f"{parameter['name']!r} is missing: {_synopsis(operation, parameters)}")
     return {parameter["name"]: argument_of(parameter, texts[parameter["name"]]) for parameter in parameters if parameter["name"] in texts}
+
+
+def _is_list(parameter: Mapping[str, Any]) -> bool:
+    return _LIST.match(str(parameter["type"])) is not None
 
 
 def argument_of(parameter: Mapping[str, Any], texts: list[str]) -> Any:
