@@ -5,6 +5,7 @@ Any server answers them from what it has applied: all have the same events at th
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter, deque
 from collections.abc import Callable
 
@@ -60,18 +61,22 @@ class Waiting:
     Attributes:
         seen: index of the machine's newest event when it was last looked; what waits has seen all up to it.
         lengths: how many topics in `prefixed` are so long.
+        in_order: these lengths, shortest first: prefixes longer than a topic cost an event of that topic nothing.
     """
 
     seen: int = 0
     exact: dict[bytes, dict[Poll, None]] = field(factory=dict)
     prefixed: dict[bytes, dict[Poll, None]] = field(factory=dict)
     lengths: Counter[int] = field(factory=Counter)
+    in_order: list[int] = field(factory=list)
 
     def add(self, poll: Poll) -> None:
         """It waits from now on."""
         topic = poll.request.topic
         group = self.prefixed if poll.request.prefix else self.exact
         if poll.request.prefix and topic not in group:
+            if len(topic) not in self.lengths:
+                insort(self.in_order, len(topic))
             self.lengths[len(topic)] += 1
         group.setdefault(topic, {})[poll] = None
 
@@ -87,14 +92,18 @@ class Waiting:
             self.lengths[len(topic)] -= 1
             if not self.lengths[len(topic)]:
                 del self.lengths[len(topic)]
+                del self.in_order[bisect_left(self.in_order, len(topic))]
 
     def matching(self, topic: bytes) -> list[Poll]:
         """Those that wait for an event of `topic`."""
         found = list(self.exact.get(topic, ()))
-        for length in self.lengths:
-            if length <= len(topic):
-                found += self.prefixed.get(topic[:length], ())
+        for length in self.lengths_up_to(len(topic)):
+            found += self.prefixed.get(topic[:length], ())
         return found
+
+    def lengths_up_to(self, longest: int) -> list[int]:
+        """Of the prefixes that a topic of this length may begin with."""
+        return self.in_order[: bisect_right(self.in_order, longest)]
 
 
 class Polls:
