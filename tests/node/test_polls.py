@@ -230,7 +230,7 @@ class Costs(Case):
         self.assertEqual(self.world.waits.count, 0)
 
     def test_a_short_topic_is_not_held_against_prefixes_of_all_greater_lengths(self) -> None:
-        """Found by review: with 2,048 of them waiting, a delete of 32,768 keys took a second and a half, on every server where they were."""
+        """Found by review: with 2,048 of them waiting, a delete of 32,768 keys took a second and a half on each server that had them."""
         lengths = [*range(300, 1, -1), 5, 5]
         for number, length in enumerate(lengths):
             self.world.poll(self.caller, number, topic=b"t" * length, prefix=True, first=1, wait_ms=60_000)
