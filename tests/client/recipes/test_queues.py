@@ -4,6 +4,7 @@ from tests.client.recipes.recipe_case import RecipeCase
 from tests.support.recipe_world import Chances
 from txraft.client.recipes.shared.queues import PlainQueue
 from txraft.errors import Unknown
+from txraft.machines.config_store import key_values
 
 PATH = "/tests/queue"
 
@@ -18,6 +19,14 @@ class QueueTests(RecipeCase):
             self.result(queue.put(value))
         self.assertEqual(self.result(queue.count()), 3)
         self.assertEqual([self.result(self.queue().get()) for _ in range(4)], [b"3", b"1", b"2", None])
+
+    def test_one_that_has_grown_beyond_what_can_be_sorted_at_once_can_be_emptied(self) -> None:
+        """Found by review: with more than 131,072 values in it, every get was refused for ever."""
+        self.patch(key_values, "KEYS_AT_ONCE_MAX", 3)
+        queue = self.queue()
+        for number in range(40):
+            self.result(queue.put(b"%d" % number))
+        self.assertEqual([self.result(queue.get()) for _ in range(41)], [*(b"%d" % number for number in range(40)), None])
 
     def test_a_get_can_wait(self) -> None:
         waiting = [self.start(self.queue().get(blocking=True)) for _ in range(2)]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 from txraft.client.recipes.shared.lease import Session
 from txraft.client.recipes.shared.line import Line, absent, path_bytes
 from txraft.client.recipes.shared.patience import Patience
 from txraft.client.recipes.shared.trouble import LockTimeout
+from txraft.errors import Refused
 
 __all__ = ["PlainQueue"]
+
+_DIGITS = [b"%x" % digit for digit in range(16)]
+"""The names of entries consist of these."""
 
 
 class PlainQueue:
@@ -39,7 +44,7 @@ class PlainQueue:
         """
         patience = Patience(self._session.store, timeout_s if blocking else 0.0)
         while True:
-            answer = await self._session.query("range", key=self._entries, prefix=True, sort="create", limit=1)
+            answer = await self._oldest(self._entries)
             if not answer["kvs"]:
                 try:
                     patience.check()
@@ -52,6 +57,18 @@ class PlainQueue:
             take = {"op": "delete", "key": first["key"]}
             if (await self._session.command("txn", compare=[same], success=[take]))["succeeded"]:
                 return bytes(first["value"])
+
+    async def _oldest(self, prefix: bytes) -> dict[str, Any]:
+        """The oldest entry among those whose keys begin so. When they are too many to be sorted at once, it is looked for part by part."""
+        try:
+            answer: dict[str, Any] = await self._session.query("range", key=prefix, prefix=True, sort="create", limit=1)
+            return answer
+        except Refused as refused:
+            if refused.code != "too_large":
+                raise
+        parts = [await self._oldest(prefix + digit) for digit in _DIGITS]
+        found = [kv for part in parts for kv in part["kvs"]]
+        return {"kvs": sorted(found, key=lambda kv: int(kv["create_revision"]))[:1], "revision": parts[0]["revision"]}
 
     async def count(self) -> int:
         """How many values there are."""
