@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.statemachine.driver import Driver
-from tests.statemachine.watched_machines import BAD_FIELDS, BAD_TOPICS, MODULE
+from tests.statemachine.watched_machines import BAD_FIELDS, BAD_TOPICS, MODULE, WRONG_EVENTS
 from txraft.errors import NotApplied, Refused, Unknown
 from txraft.limits import EVENTS_BYTES_MAX, EVENTS_KEPT_BYTES_MAX, EVENTS_KEPT_MAX, TOPIC_BYTES_MAX
 from txraft.statemachine import events
@@ -270,6 +270,25 @@ class OfAHistoryOfItsOwn(SynchronousTestCase):
             self.assertEqual(error.code, "machine_error", how)
         self.driver.call("chronicle", "break_it", how="newest")
         self.assertEqual(self.hosted.newest_event(), 0)
+
+    def test_events_that_were_none_failed_the_server_instead_of_the_machine(self) -> None:
+        for how in WRONG_EVENTS:
+            self.driver.call("chronicle", "break_it", how=how)
+            error = self.assertRaises(NotApplied, self.hosted.read_events, b"", True, 1, 0)
+            self.assertEqual(error.code, "machine_error", how)
+
+    def test_a_history_that_did_not_go_on_kept_the_node_busy(self) -> None:
+        self.driver.call("chronicle", "break_it", how="stuck")
+        error = self.assertRaises(NotApplied, self.hosted.read_events, b"", True, 1, 0)
+        self.assertEqual(error.code, "machine_error")
+        self.assertEqual(self.hosted.read_events(b"", True, 2, 0), Page([], 2), "there is nothing yet")
+
+    def test_a_page_longer_than_an_answer_was_sent(self) -> None:
+        self.driver.call("chronicle", "write", key=b"k", value="v" * 800_000)
+        self.driver.call("chronicle", "write", key=b"k", value="v" * 800_000)
+        page = self.hosted.read_events(b"", True, 1, 0)
+        error = self.assertRaises(NotApplied, self.hosted.answer_of_page, page, 1, 1)
+        self.assertEqual(error.code, "machine_error")
 
     def test_events_that_are_not_plain_are_one_too(self) -> None:
         """Found by review: they halted the node that was asked."""

@@ -128,6 +128,15 @@ class Parcels(StateMachine):
         self.places, self.broken = {place: deque(parcels) for place, parcels in state[0].items()}, state[1]
 
 
+WRONG_EVENTS: dict[str, Any] = {
+    "number": 5,
+    "incomplete": {"index": 1},
+    "topic": {"index": 1, "topic": None, "fields": {}},
+    "fields": {"index": 1, "topic": b"k", "fields": 5},
+}
+"""What a history gave as an event."""
+
+
 class Chronicle(StateMachine):
     """A machine with versions of its own: each write is one, at a revision of its own counting."""
 
@@ -179,6 +188,10 @@ class Chronicle(StateMachine):
             raise ValueError("for the test")
         if self.broken == "page":
             return Page([], "soon")  # type: ignore[arg-type]
+        if self.broken == "stuck":
+            return Page([], first, skip)
+        if self.broken in WRONG_EVENTS:
+            return Page([WRONG_EVENTS[self.broken]], self.newest + 1)
         if first > self.newest:
             return Page([], first, skip)
         found = [

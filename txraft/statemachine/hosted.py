@@ -158,7 +158,8 @@ class Hosted:
             if first < history.oldest:
                 oldest = history.oldest
                 raise NotApplied("compacted", f"the events of {self.name} before index {oldest} are no longer kept", oldest=oldest)
-            return _checked_page(history.read(topic, prefix, first, skip))
+            page = history.read(topic, prefix, first, skip)
+            return page if history is self.kept else _checked_page(page, first, skip, history.newest)
         except NotApplied:
             raise
         except BUGS as error:
@@ -166,9 +167,9 @@ class Hosted:
             raise NotApplied("machine_error", self._sentence("events", error)) from error
 
     def answer_of_page(self, page: Page, index: int, term: int) -> bytes:
-        """The encoded answer to a poll. Raises `NotApplied` `machine_error` when the events are not plain."""
+        """The encoded answer to a poll. Raises `NotApplied` `machine_error` when the events are not plain, or too long."""
         try:
-            return answer_of_value({"events": page.events, "next": page.next, "skip": page.skip}, index, term)
+            return _bounded(answer_of_value({"events": page.events, "next": page.next, "skip": page.skip}, index, term))
         except BUGS as error:
             self._note("events", error)
             raise NotApplied("machine_error", self._sentence("events", error)) from error
@@ -270,11 +271,25 @@ def _bounded(answer: bytes) -> bytes:
     return answer
 
 
-def _checked_page(page: Page) -> Page:
+def _checked_page(page: Page, first: int, skip: int, newest: int) -> Page:
     """A page as watches can go on from; a machine's own history may have given anything."""
     if type(page) is not Page or type(page.events) is not list or type(page.next) is not int or type(page.skip) is not int:
         raise TypeError(f"a history gives a Page with a list of events and a place of two integers, not {page!r:.100}")
+    if page.next < first or (first <= newest and (page.next, page.skip) <= (first, skip)):
+        raise ValueError(
+            f"a history goes on: asked for index {first}, skip {skip} of {newest}, it gave the place {page.next}, skip {page.skip}"
+        )
+    for event in page.events:
+        if not _is_event(event):
+            raise TypeError(f"an event of a history is a dict of index, topic and fields, not {event!r:.100}")
     return page
+
+
+def _is_event(event: Any) -> bool:
+    if type(event) is not dict or len(event) != 3:
+        return False
+    index, topic, fields = event.get("index"), event.get("topic"), event.get("fields")
+    return type(index) is int and isinstance(topic, (str, bytes)) and isinstance(fields, dict)
 
 
 def _checked(problem: Outcome) -> Outcome:
