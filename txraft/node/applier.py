@@ -21,9 +21,6 @@ from txraft.statemachine.log_commands import Invoke, LogCommand, decode_log_comm
 
 __all__ = ["Applier", "Machines"]
 
-ENTRIES_A_LOOK = 32
-"""Entries applied between two looks at the clock."""
-
 ENTRIES_A_SLICE = 4096
 """Entries taken from the log for one slice; more than fit into its time."""
 
@@ -104,11 +101,7 @@ class Applier:
             return
         until = self._clock.seconds() + self._slice_s
         touched: set[Caller] = set()
-        count = min(len(entries), self.target - self.applied)
-        for start in range(0, count, ENTRIES_A_LOOK):
-            self._apply_some(entries[start : min(start + ENTRIES_A_LOOK, count)], touched)
-            if self._clock.seconds() > until:
-                break
+        self._apply_some(entries[: self.target - self.applied], until, touched)
         for caller in touched:
             caller.flush()
         self._waiting = self.applied < self.target
@@ -116,9 +109,10 @@ class Applier:
             self._clock.callLater(0, self._apply_slice)
         self._on_applied(self.applied)
 
-    def _apply_some(self, entries: list[Entry], touched: set[Caller]) -> None:
+    def _apply_some(self, entries: list[Entry], until: float, touched: set[Caller]) -> None:
+        """Apply one entry at least. The clock is looked at after each: some take a tenth of a second, and a client may send many."""
         index = int(self.applied)
-        machines, answering = self._machines, self._answering
+        machines, answering, seconds = self._machines, self._answering, self._clock.seconds
         for entry in entries:
             index += 1
             if entry.kind == EntryKind.COMMAND:
@@ -131,6 +125,8 @@ class Applier:
             else:
                 machines.skip(index)
             self.applied = Index(index)
+            if seconds() > until:
+                return
 
 
 def _exhausted(index: int, command: LogCommand, error: BaseException) -> str:
