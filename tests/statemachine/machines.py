@@ -97,6 +97,13 @@ class Buggy(StateMachine):
         return RESULTS[name]
 
     @command
+    def give_nested(self, ctx: Context, levels: int) -> Any:
+        nested: Any = 0
+        for _ in range(levels):
+            nested = [nested]
+        return nested
+
+    @command
     def give_shared(self, ctx: Context) -> list[int]:
         self.shared[0] += 1
         return self.shared
@@ -156,6 +163,7 @@ RESULTS: dict[str, Any] = {
     "big": -(1 << 14_000),
     "set": {"b", "a", "c"},
     "tuple_keys": {(1, 2): "x", None: "y", 3: "z"},
+    "wide": [{"a": [[]]}] * 1_000,
 }
 
 

@@ -8,6 +8,7 @@ from tests.statemachine.driver import SAMPLES, Driver
 from txraft.errors import NotApplied, Outcome, Refused, Unknown
 from txraft.statemachine.hosted import EXPIRE_PAUSE_MS, EXPIRE_ROUNDS_MAX, _milliseconds
 from txraft.statemachine.log_commands import HostMachine
+from txraft.statemachine.values import RESULT_NESTING_MAX
 
 
 class Bugs(SynchronousTestCase):
@@ -30,6 +31,25 @@ class Bugs(SynchronousTestCase):
         for name in ("object", "cycle", "surrogate", "large", "too_big"):
             self.assertEqual(self.outcome(Unknown, "give", name).code, "machine_error")
         self.assertEqual(self.driver.ask("buggy", "count"), 5)
+
+    def test_how_deep_a_result_may_be_nested_does_not_depend_on_the_servers_stack(self) -> None:
+        def answer(levels: int, frames: int) -> object:
+            if frames:
+                return answer(levels, frames - 1)
+            try:
+                return self.driver.call("buggy", "give_nested", levels=levels)
+            except Unknown as problem:
+                return problem.message
+
+        for levels in (1, RESULT_NESTING_MAX - 1):
+            self.assertIsInstance(answer(levels, 0), list)
+        for levels in (RESULT_NESTING_MAX + 1, 700, 900, 970, 5_000):
+            told = {str(answer(levels, frames)) for frames in (0, 20, 120)}
+            self.assertEqual(told, {str(answer(RESULT_NESTING_MAX + 1, 0))})
+        self.assertIn("failed with ValueError", str(answer(900, 0)))
+
+    def test_wide_results_are_not_deep(self) -> None:
+        self.driver.call("buggy", "give", name="wide")
 
     def test_plain_results_of_every_kind(self) -> None:
         self.assertEqual(self.driver.call("buggy", "give", name="set"), ["a", "b", "c"])

@@ -14,7 +14,7 @@ import msgspec
 from attrs import frozen
 
 from txraft.limits import EVENTS_BYTES_MAX, EVENTS_KEPT_BYTES_MAX, EVENTS_KEPT_MAX, TOPIC_BYTES_MAX
-from txraft.statemachine.values import encode_canonical
+from txraft.statemachine.values import encode_canonical, refuse_deep_nesting
 
 __all__ = ["SCANNED_MAX", "EventHistory", "History", "HistoryState", "Page", "encode_event", "topic_bytes"]
 
@@ -154,6 +154,7 @@ def encode_event(fields: dict[str, Any]) -> bytes:
     except RecursionError:
         # The same on every server, so it must not halt one after the other.
         raise ValueError("an event contains itself, or is nested too deep") from None
+    refuse_deep_nesting(encoded)
     if len(encoded) > EVENTS_BYTES_MAX:
         raise ValueError(f"an event of {len(encoded)} bytes is longer than the {EVENTS_BYTES_MAX} allowed")
     return encoded

@@ -20,7 +20,7 @@ from txraft.statemachine.operations import WAIT_PARAMETER, Operation
 from txraft.statemachine.plugin import LoadedMachine
 from txraft.statemachine.results import answer_of_problem, answer_of_value
 from txraft.statemachine.sessions import NEVER_MS
-from txraft.statemachine.values import RESULT_BYTES_MAX, decode_value_as
+from txraft.statemachine.values import RESULT_BYTES_MAX, decode_value_as, refuse_deep_nesting
 
 __all__ = ["EXPIRE_PAUSE_MS", "EXPIRE_ROUNDS_MAX", "HALTING", "Hosted"]
 
@@ -122,11 +122,16 @@ class Hosted:
             return self._failed(operation.name, error, ctx)
         try:
             if refusal is not None:
-                return _bounded(answer_of_problem(_checked(refusal), ctx.index, ctx.term))
-            return _bounded(answer_of_value(value, ctx.index, ctx.term))
+                answer = _bounded(answer_of_problem(_checked(refusal), ctx.index, ctx.term))
+            else:
+                answer = _bounded(answer_of_value(value, ctx.index, ctx.term))
+            refuse_deep_nesting(answer)
+            return answer
         except MemoryError:
             raise
-        except BUGS as error:  # RecursionError too: a value that contains itself does so on every server
+        except RecursionError:  # at a depth that differs from server to server, but beyond what `refuse_deep_nesting` allows
+            return self._failed(operation.name, ValueError("the result is nested too deep, or within itself"), ctx)
+        except BUGS as error:
             return self._failed(operation.name, error, ctx)
 
     def ask(self, operation: Operation, arguments: bytes | msgspec.Raw, index: int, term: int) -> bytes:

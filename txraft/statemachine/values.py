@@ -19,10 +19,12 @@ __all__ = [
     "INTEGER_BYTES_MAX",
     "NESTING_MAX",
     "RESULT_BYTES_MAX",
+    "RESULT_NESTING_MAX",
     "decode_value",
     "decode_value_as",
     "encode_canonical",
     "encode_value",
+    "refuse_deep_nesting",
     "typed_decoder",
 ]
 
@@ -40,6 +42,13 @@ RESULT_BYTES_MAX = 1_572_864
 
 NESTING_MAX = 64
 """Deepest nesting of arguments. Far below what Python's stack bears, so that what one server could read all can."""
+
+RESULT_NESTING_MAX = 256
+"""Deepest nesting of results and events. What Python's stack bears depends on how much of it is in use, which differs from server to
+server; this much all bear."""
+
+_CONTAINERS = bytes([*range(0x80, 0xA0), *range(0xDC, 0xE0)])
+"""What arrays and maps begin with, each with a byte of its own: so few of them cannot be nested deep."""
 
 _BIG_INTEGER = 1
 _ENCODE = msgspec.msgpack.Encoder().encode
@@ -68,6 +77,24 @@ def encode_canonical(value: Any) -> bytes:
         return _ENCODE_SORTED(value)
     except (OverflowError, TypeError):
         return _ENCODE(_with_extensions(value, in_order=True))
+
+
+def refuse_deep_nesting(encoded: bytes) -> None:
+    """Raise `ValueError` when an encoded value is nested deeper than `RESULT_NESTING_MAX`: the same on every server."""
+    if len(encoded) - len(encoded.translate(None, _CONTAINERS)) <= RESULT_NESTING_MAX:
+        return
+    try:
+        level = [decode_value(encoded)]
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    for _ in range(RESULT_NESTING_MAX + 1):
+        level = [inner for item in level if type(item) in (list, dict) for inner in (item.values() if type(item) is dict else item)]
+        if not level:
+            return
+    raise ValueError(_TOO_DEEP)
+
+
+_TOO_DEEP = f"nested deeper than {RESULT_NESTING_MAX} levels, or within itself"
 
 
 def _with_extensions(value: Any, *, in_order: bool) -> Any:
