@@ -117,6 +117,12 @@ class Limits:
     waits_per_connection_max: int = 2_048
     """The same of one client connection."""
 
+    waits_bytes_max: int = 67_108_864
+    """What these keep of topics and arguments, on one node."""
+
+    waits_per_connection_bytes_max: int = 8_388_608
+    """The same of one client connection."""
+
     segment_bytes: int = 67_108_864
     """Size of a log segment file, preallocated."""
 

@@ -116,12 +116,16 @@ class FirstComeFirstServed(Case):
         self.world.settle()
         self.assertEqual(told(self.caller)[2], ["a"])
 
-    def test_a_greedy_one_leaves_nothing_and_the_next_finds_nothing(self) -> None:
-        self.world.take(self.caller, 1, count=2)
-        self.world.take(self.caller, 2)
-        self.put("a", "b")
+    def test_four_who_would_take_ten_each_do_not_all_come_back_empty_because_of_ten(self) -> None:
+        for number in range(1, 5):
+            self.world.take(self.caller, number, count=10)
+        self.put(*"abcdefghij")
         self.world.settle()
-        self.assertEqual(told(self.caller), {1: ["a", "b"], 2: []})
+        self.assertEqual(told(self.caller), {1: list("abcdefghij")})
+        self.put("k")
+        self.world.settle()
+        self.assertEqual(told(self.caller)[2], ["k"])
+        self.assertNotIn(3, told(self.caller))
 
     def test_at_random_every_parcel_goes_to_one_and_every_command_is_answered_once(self) -> None:
         for seed in range(30):

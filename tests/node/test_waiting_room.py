@@ -19,6 +19,7 @@ class Guest:
     def __init__(self, room: WaitingRoom, caller: RecordingCaller, then: Callable[[], None] = lambda: None) -> None:
         self.room, self.caller, self.then = room, caller, then
         self.heard: list[str] = []
+        self.size_bytes = 10
 
     def overdue(self) -> None:
         self.room.leave(self)
@@ -48,6 +49,18 @@ class WaitingRoomTests(SynchronousTestCase):
         self.assertEqual([guest.heard for guest in guests], [["overdue"], [], []])
         self.room.expire(5.0)
         self.assertEqual(([guest.heard for guest in guests], len(self.room)), ([["overdue"]] * 3, 0))
+
+    def test_what_they_keep_is_bounded_too(self) -> None:
+        self.room = WaitingRoom(Limits(waits_bytes_max=35, waits_per_connection_bytes_max=25))
+        first, _ = self.enter(self.one, 1.0), self.enter(self.one, 1.0)
+        self.assertIn("connection", self.assertRaises(NotApplied, self.enter, self.one, 1.0).message)
+        self.enter(self.other, 1.0)
+        error = self.assertRaises(NotApplied, self.enter, self.other, 1.0)
+        self.assertEqual((error.code, "node" in error.message), ("too_many_waits", True))
+        self.room.leave(first)
+        self.enter(self.one, 1.0)
+        self.room.expire(5.0)
+        self.assertEqual((self.room._bytes, len(self.room._bytes_of)), (0, 0))
 
     def test_nobody_waits_beyond_the_bounds(self) -> None:
         for _ in range(3):

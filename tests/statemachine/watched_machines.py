@@ -116,6 +116,9 @@ class Parcels(StateMachine):
             raise MemoryError("for the test")
         return str(arguments.place) if name == "take" else None  # type: ignore[attr-defined]
 
+    def demand(self, name: str, arguments: msgspec.Struct) -> int:
+        return int(arguments.count)  # type: ignore[attr-defined]
+
     def supply(self, topic: bytes) -> int:
         if self.broken == "supply":
             raise RecursionError("for the test")

@@ -27,7 +27,9 @@ __all__ = [
 ]
 
 ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})
-RESERVED_MACHINE_NAMES = frozenset({"bench", "demo", "dev", "machines", "members", "new-machine", "node", "proxy", "sessions", "status", "watch"})
+RESERVED_MACHINE_NAMES = frozenset(
+    {"bench", "demo", "dev", "machines", "members", "new-machine", "node", "proxy", "sessions", "status", "watch"}
+)
 """Taken by the HTTP interface under /v1/, or by the `txraft` command."""
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")

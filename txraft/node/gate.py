@@ -167,7 +167,7 @@ class Gate:
             with suppress(NotApplied):  # it will be said when the request is taken
                 arguments = self._host.prepare(request.machine, request.command, request.arguments)
                 wait = self._host.wait_of(request.machine, request.command, arguments)
-                return wait[1] if wait is not None else 0.0
+                return wait.wait_s if wait is not None else 0.0
         return 0.0
 
     def forget(self, caller: Caller) -> None:

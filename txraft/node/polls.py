@@ -44,6 +44,11 @@ class Poll:
     is_waiting: bool = False
     is_dismissed: bool = False
 
+    @property
+    def size_bytes(self) -> int:
+        """See `Waiter`."""
+        return len(self.request.topic)
+
     def overdue(self) -> None:
         """See `Waiter`."""
         self.is_over = True

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from itertools import islice
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from txraft.errors import NotApplied, Unknown
@@ -23,12 +23,17 @@ __all__ = ["Command", "WaitingCommands"]
 
 @frozen(eq=False)
 class Command:
-    """A command of a client's, with arguments of `Host.prepare`."""
+    """A command of a client's, with arguments of `Host.prepare`.
+
+    Attributes:
+        demand: how much of the supply it takes at the most.
+    """
 
     caller: Caller
     request: InvokeRequest
     session: int
     first_outstanding: int
+    demand: int = 1
 
 
 @define(eq=False)
@@ -36,13 +41,15 @@ class Line:
     """Those that wait on one topic of a machine, in the order in which they came.
 
     Attributes:
-        under_way: how many have been proposed and not been answered: each has one of the supply for itself.
+        under_way: how many have been proposed and not been answered.
+        promised: what these take of the supply together, at the most.
     """
 
     machine: str
     topic: bytes
     waiting: OrderedDict[WaitingCommand, None] = field(factory=OrderedDict)
     under_way: int = 0
+    promised: int = 0
 
 
 @define(eq=False)
@@ -57,6 +64,11 @@ class WaitingCommand:
     def caller(self) -> Caller:
         """See `Waiter`."""
         return self.command.caller
+
+    @property
+    def size_bytes(self) -> int:
+        """See `Waiter`."""
+        return len(self.command.request.arguments)
 
     def overdue(self) -> None:
         """See `Waiter`: what it finds now is its answer."""
@@ -116,19 +128,19 @@ class WaitingCommands:
         if wait is None or again:
             self._propose(command, command.caller)
             return
-        topic, wait_s = wait
-        line = self._lines.get((request.machine, topic)) or Line(request.machine, topic)
+        command = evolve(command, demand=wait.demand)
+        line = self._lines.get((request.machine, wait.topic)) or Line(request.machine, wait.topic)
         if not line.waiting and self._free(line) > 0:
             self._serve(line, command)
             return
         before = self._in_sessions.get((session, request.serial))
         if before is not None and before.line is line:
-            self._take_over(before, command, wait_s)
+            self._take_over(before, command, wait.wait_s)
             return
         waiting = WaitingCommand(self, line, command)
-        self._room.enter(waiting, self._clock.seconds() + wait_s)
+        self._room.enter(waiting, self._clock.seconds() + wait.wait_s)
         line.waiting[waiting] = None
-        self._lines[line.machine, topic] = line
+        self._lines[line.machine, line.topic] = line
         if session:
             self._in_sessions[session, request.serial] = waiting
 
@@ -164,6 +176,8 @@ class WaitingCommands:
 
     def _go_on(self, line: Line) -> None:
         for waiting in list(islice(line.waiting, max(self._free(line), 0))):
+            if self._free(line) <= 0:
+                return
             try:
                 self._serve(line, waiting.command)
             except NotApplied:
@@ -205,17 +219,19 @@ class WaitingCommands:
         """Propose a command. Raises `NotApplied`, and then nothing has changed."""
         self._propose(command, Served(self, line, command))
         line.under_way += 1
+        line.promised += command.demand
         self._lines[line.machine, line.topic] = line
         self._under_way.add((command.session, command.request.serial))
 
     def answered(self, line: Line, command: Command) -> None:
         """A command under way has its answer."""
         line.under_way -= 1
+        line.promised -= command.demand
         self._under_way.discard((command.session, command.request.serial))
         self._stirred[line] = None
 
     def _free(self, line: Line) -> int:
-        return self._host.hosted(line.machine).supply(line.topic) - line.under_way
+        return self._host.hosted(line.machine).supply(line.topic) - line.promised
 
     def _tidy(self, line: Line) -> None:
         if not line.waiting and not line.under_way:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import islice
 from typing import Any, Protocol
@@ -26,6 +27,10 @@ class Waiter(Protocol):
     def caller(self) -> Caller:
         """On whose behalf."""
 
+    @property
+    def size_bytes(self) -> int:
+        """What it keeps of what the caller sent."""
+
     def overdue(self) -> None:
         """Its wait is over. It is still in the room, and leaves it by itself."""
 
@@ -45,6 +50,8 @@ class WaitingRoom:
         self._slots: dict[int, dict[Waiter, None]] = {}
         self._slot_of: dict[Waiter, int] = {}
         self._by_caller: dict[Caller, dict[Waiter, None]] = {}
+        self._bytes = 0
+        self._bytes_of: Counter[Caller] = Counter()
 
     def __len__(self) -> int:
         return len(self._slot_of)
@@ -58,6 +65,15 @@ class WaitingRoom:
         ):
             if waiting >= waits_max:
                 raise NotApplied("too_many_waits", f"{waiting} polls and commands wait on this {where} already, as many as may")
+        size_bytes = waiter.size_bytes
+        for kept, bytes_max, where in (
+            (self._bytes, self._limits.waits_bytes_max, "node"),
+            (self._bytes_of[waiter.caller], self._limits.waits_per_connection_bytes_max, "connection"),
+        ):
+            if kept + size_bytes > bytes_max:
+                raise NotApplied("too_many_waits", f"polls and commands of {kept} bytes wait on this {where} already; {bytes_max} may")
+        self._bytes += size_bytes
+        self._bytes_of[waiter.caller] += size_bytes
         slot = int(until_s / STEP_S) + 1
         self._slot_of[waiter] = slot
         self._slots.setdefault(slot, {})[waiter] = None
@@ -70,6 +86,10 @@ class WaitingRoom:
             return False
         _discard(self._slots, slot, waiter)
         _discard(self._by_caller, waiter.caller, waiter)
+        self._bytes -= waiter.size_bytes
+        self._bytes_of[waiter.caller] -= waiter.size_bytes
+        if not self._bytes_of[waiter.caller]:
+            del self._bytes_of[waiter.caller]
         return True
 
     def expire(self, now: float) -> None:

@@ -103,8 +103,12 @@ class StateMachine:
         """The topic from whose supply a command with a parameter `wait_s` takes; None: it never waits. See `ISupplier`."""
         return None
 
+    def demand(self, name: str, arguments: msgspec.Struct) -> int:
+        """How much of the supply of its topic a command with a parameter `wait_s` takes at the most."""
+        return 1
+
     def supply(self, topic: bytes) -> int:
-        """How many commands that wait on `topic` would find something now."""
+        """How much there is on `topic` for the commands that wait on it."""
         return 0
 
 

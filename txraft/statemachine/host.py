@@ -17,7 +17,7 @@ from txraft.errors import Halted, MachineUnavailable, NotApplied, Outcome
 from txraft.limits import Limits
 from txraft.statemachine.context import Context
 from txraft.statemachine.host_state import HostState, MachineState
-from txraft.statemachine.hosted import HALTING, Hosted
+from txraft.statemachine.hosted import HALTING, Hosted, Wait
 from txraft.statemachine.log_commands import Clock, CloseSession, HostMachine, Invoke, KeepSession, LogCommand, OpenSession
 from txraft.statemachine.operations import WAIT_PARAMETER, Declaration, Operation
 from txraft.statemachine.plugin import LoadedMachine, load_machine
@@ -216,8 +216,8 @@ class Host:
             raise self._absent(machine, "")
         return found
 
-    def wait_of(self, machine: str, command: str, arguments: msgspec.Raw) -> tuple[bytes, float] | None:
-        """For a command with arguments of `prepare`: the topic it waits on and for how many seconds; None if it does not wait."""
+    def wait_of(self, machine: str, command: str, arguments: msgspec.Raw) -> Wait | None:
+        """What a command with arguments of `prepare` waits for; None if it does not wait."""
         found = self._commands.get((machine, command))
         if found is None:
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from attrs import define, field
@@ -22,7 +22,7 @@ from txraft.statemachine.results import answer_of_problem, answer_of_value
 from txraft.statemachine.sessions import NEVER_MS
 from txraft.statemachine.values import RESULT_BYTES_MAX, decode_value_as, refuse_deep_nesting
 
-__all__ = ["EXPIRE_PAUSE_MS", "EXPIRE_ROUNDS_MAX", "HALTING", "Hosted"]
+__all__ = ["EXPIRE_PAUSE_MS", "EXPIRE_ROUNDS_MAX", "HALTING", "Hosted", "Wait"]
 
 HALTING = (MemoryError, OSError, RecursionError)
 """What differs from server to server: out of a machine it halts this server, and the command does not count as applied here."""
@@ -38,6 +38,14 @@ EXPIRE_PAUSE_MS = 1_000
 
 _TRACEBACK_MAX = 8_000
 _LINE_MAX = 300
+
+
+class Wait(NamedTuple):
+    """What a command waits for: some of the supply of a topic, `demand` at the most, for so many seconds."""
+
+    topic: bytes
+    wait_s: float
+    demand: int
 
 
 @define(eq=False)
@@ -187,19 +195,22 @@ class Hosted:
             self._note("events", error)
             return 0
 
-    def wait_of(self, operation: Operation, arguments: msgspec.Raw) -> tuple[bytes, float] | None:
-        """The topic a command waits on and for how many seconds; None if it does not wait."""
+    def wait_of(self, operation: Operation, arguments: msgspec.Raw) -> Wait | None:
+        """What a command waits for; None if it does not wait."""
+        machine = self.machine
         try:
             decoded = decode_value_as(arguments, operation.decoder)
             wait_s = float(getattr(decoded, WAIT_PARAMETER, 0.0))
-            topic = self.machine.waits_on(operation.name, decoded) if wait_s > 0 and ISupplier.providedBy(self.machine) else None
-            return None if topic is None else (topic_bytes(topic), min(wait_s, WAIT_MS_MAX / 1000))
+            if wait_s <= 0 or not ISupplier.providedBy(machine):
+                return None
+            topic, demand = machine.waits_on(operation.name, decoded), machine.demand(operation.name, decoded)
+            return None if topic is None else Wait(topic_bytes(topic), min(wait_s, WAIT_MS_MAX / 1000), max(1, int(demand)))
         except BUGS as error:
             self._note("waits_on", error)
             return None
 
     def supply(self, topic: bytes) -> int:
-        """How many commands that wait on `topic` would find something."""
+        """How much there is for the commands that wait on `topic`."""
         try:
             return int(self.machine.supply(topic)) if ISupplier.providedBy(self.machine) else 0
         except BUGS as error:

@@ -77,8 +77,11 @@ class ISupplier(IStateMachine):
         to it; it changes nothing.
         """
 
+    def demand(name: str, arguments: msgspec.Struct) -> int:
+        """How much of that supply the command takes at the most, 1 or more."""
+
     def supply(topic: bytes) -> int:
-        """How many of the commands that wait on `topic` would find something now. It must be cheap."""
+        """How much there is on `topic` for the commands that wait on it. It must be cheap."""
 
 
 class IStateMachinePlugin(Interface):

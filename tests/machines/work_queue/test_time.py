@@ -150,10 +150,10 @@ class Signals(QueueCase):
     def test_what_a_take_waits_for(self) -> None:
         host = self.driver.host
         for queue in ("jobs", "ready:x", "é"):
-            wait = host.wait_of("queue", "take", host.prepare("queue", "take", encoded(queue=queue, wait_s=7)))
-            self.assertIsNotNone(wait)
-            topic, seconds = wait or (b"", 0)
-            self.assertEqual((seconds, host.hosted("queue").supply(topic)), (7, 0))
+            wait = host.wait_of("queue", "take", host.prepare("queue", "take", encoded(queue=queue, wait_s=7, count=3)))
+            assert wait is not None
+            topic = wait.topic
+            self.assertEqual((wait.wait_s, wait.demand, host.hosted("queue").supply(topic)), (7, 3, 0))
             self.call("put_batch", queue, messages=[{"body": b""}, {"body": b""}, {"body": b"", "delay_s": 5}])
             self.assertEqual(host.hosted("queue").supply(topic), 2)
             self.take(queue=queue)

@@ -298,6 +298,10 @@ class WorkQueue(StateMachine):
         """See `StateMachine`."""
         return topic_of(arguments.queue)  # type: ignore[attr-defined]
 
+    def demand(self, name: str, arguments: msgspec.Struct) -> int:
+        """See `StateMachine`."""
+        return arguments.count  # type: ignore[attr-defined,no-any-return]
+
     def supply(self, topic: bytes) -> int:
         """See `StateMachine`."""
         found = self.queues.by_name.get(topic.partition(b":")[2].decode())
