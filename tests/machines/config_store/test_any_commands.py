@@ -14,7 +14,7 @@ from tests.machines.config_store.case import CONFIG_STORE, TermDriver
 from tests.machines.config_store.model import ConfigModel
 from tests.support.config_operations import KEYS, Operations
 from txraft.errors import Outcome
-from txraft.machines.config_store import changes, store
+from txraft.machines.config_store import changes, leases, store
 
 COMMANDS = ("put", "delete", "txn", "compact", "lease_grant", "lease_keep_alive", "lease_revoke")
 
@@ -79,6 +79,11 @@ class ConfigStoreMachine(RuleBasedStateMachine):
             self.model.full_time_again()
             self.term_seen = self.driver.term
         self.driver.clock(self.driver.time_ms)
+        while (deadline_ms := self.driver.host.deadline_ms()) is not None and deadline_ms <= self.driver.time_ms + leases.EXPIRE_PAUSE_MS:
+            if milliseconds > 1_000:
+                self.driver.swap_in_restored()
+            self.driver.clock(deadline_ms)  # the next portion
+        self.model.now_ms = self.driver.time_ms
         # A machine learns of time from what it runs: the least that can be asked of it.
         self.run_both("lease_revoke", {"id": 999})
         self.model.expire()
@@ -131,9 +136,10 @@ class AnyCommands(SynchronousTestCase):
     """A failure shows the commands that led to it."""
 
     def setUp(self) -> None:
-        # Small, so that pages end and compactions are under way at any moment.
+        # Small, so that pages and portions end and compactions are under way at any moment.
         self.patch(changes, "EVENTS_BYTES_MAX", 1_000)
         self.patch(changes, "OTHERS_MAX", 3)
+        self.patch(leases, "EXPIRE_STEPS_MAX", 2)
         self.patch(store, "SWEPT_BY_COMPACTION", 2)
         self.patch(store, "SWEPT_BY_OTHERS", 1)
 

@@ -9,6 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.machines.config_store.case import ConfigStoreCase
 from txraft.machines.config_store import leases as leases_module
 from txraft.machines.config_store.leases import Leases
+from txraft.statemachine.host import Host
+from txraft.statemachine.log_commands import Clock
 
 
 class LeaseCommands(ConfigStoreCase):
@@ -155,6 +157,118 @@ class LeaseCommands(ConfigStoreCase):
         self.assertEqual(self.refused("put", b"c", lease=1), "too_large")
         self.assertEqual(self.refused("txn", success=[{"op": "put", "key": b"c", "lease": 1}]), "too_large")
         self.put(b"a", lease=1)
+
+
+class ManyOverAtOnce(ConfigStoreCase):
+    """300 leases with 300,000 keys were over at once: all servers stood still for 2 seconds in one entry."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(leases_module, "EXPIRE_STEPS_MAX", 8)
+        self.rounds = 0
+        machine: Any = self.driver.host.hosted("config").machine
+        expire = machine.expire
+
+        def counted(ctx: Any) -> None:
+            self.rounds += 1
+            expire(ctx)
+
+        self.patch(machine, "expire", counted)
+
+    def grant(self, *leases: int, ttl_s: int = 2, keys: int = 3) -> None:
+        for lease in leases:
+            self.call("lease_grant", ttl_s=ttl_s, id=lease)
+            for number in range(keys):
+                self.put(b"%d/%d" % (lease, number), lease=lease)
+
+    def there(self) -> list[int]:
+        leases: list[int] = self.ask("leases")["leases"]
+        return leases
+
+    def pass_ms(self, milliseconds: int) -> None:
+        self.driver.clock(self.driver.time_ms + milliseconds)
+
+    def pass_at_both(self, restored: Host, milliseconds: int) -> None:
+        self.pass_ms(milliseconds)
+        restored.apply(restored.applied_index + 1, self.driver.term, Clock(self.driver.time_ms))
+        self.assertEqual(restored.digest(), self.driver.host.digest())
+
+    def test_they_end_in_portions(self) -> None:
+        self.grant(1, 2, 3, 4, 5)
+        self.pass_ms(2_000)
+        self.assertEqual((self.there(), self.rounds), ([3, 4, 5], 1))
+        self.assertEqual(self.driver.host.deadline_ms(), self.driver.time_ms + leases_module.EXPIRE_PAUSE_MS)
+        self.pass_ms(19)
+        self.assertEqual((self.there(), self.rounds), ([3, 4, 5], 1))
+        self.pass_ms(1)
+        self.assertEqual((self.there(), self.rounds), ([5], 2))
+        self.assertEqual(self.keys(prefix=True), [b"5/0", b"5/1", b"5/2"])
+        self.pass_ms(500)
+        self.assertEqual((self.there(), self.keys(prefix=True), self.rounds), ([], [], 3))
+        self.assertIsNone(self.driver.host.deadline_ms())
+
+    def test_a_restored_server_goes_on_at_the_same_time(self) -> None:
+        self.grant(1, 2, 3, 4, 5)
+        self.pass_ms(2_000)
+        restored = self.driver.restored()
+        for _ in range(25):
+            self.assertEqual(restored.deadline_ms(), self.driver.host.deadline_ms())
+            self.pass_at_both(restored, 2)
+        self.assertEqual(self.there(), [])
+
+    def test_one_that_was_revoked_and_granted_again_counts_once_there_and_here(self) -> None:
+        for _ in range(9):
+            self.grant(1, keys=0)
+            self.call("lease_revoke", id=1)
+        self.grant(1, 2, 3)
+        restored = self.driver.restored()
+        for milliseconds in (2_000, 20):
+            self.pass_at_both(restored, milliseconds)
+
+    def test_a_lease_ends_with_all_its_keys_even_if_they_are_more_than_a_portion(self) -> None:
+        self.grant(1, keys=20)
+        self.pass_ms(2_000)
+        self.assertEqual((self.there(), self.keys(prefix=True)), ([], []))
+
+    def test_those_without_keys_count_too(self) -> None:
+        self.grant(*range(1, 20), keys=0)
+        self.pass_ms(2_000)
+        self.assertEqual(self.there(), list(range(9, 20)))
+
+    def test_those_kept_alive_are_looked_at_in_portions_and_hold_up_no_other(self) -> None:
+        self.grant(*range(1, 21), keys=0)
+        self.pass_ms(1_500)
+        for lease in range(1, 20):
+            self.call("lease_keep_alive", id=lease)
+        self.pass_ms(500)
+        self.assertEqual(self.there(), list(range(1, 21)))
+        self.assertEqual(self.driver.host.deadline_ms(), self.driver.time_ms + leases_module.EXPIRE_PAUSE_MS)
+        for _ in range(2):
+            self.pass_ms(20)
+        self.assertEqual(self.there(), list(range(1, 20)))
+        self.assertEqual(self.driver.host.deadline_ms(), self.driver.time_ms + 2_000 - 540)
+
+    def test_until_its_portion_has_come_one_is_there_and_can_be_kept_alive(self) -> None:
+        self.grant(1, 2, 3, 4, 5)
+        self.pass_ms(2_000)
+        self.assertEqual(self.ask("lease_time_to_live", id=3)["ttl_s"], 0)
+        self.call("lease_keep_alive", id=4)
+        self.put(b"more", lease=5)
+        self.call("lease_revoke", id=3)
+        self.pass_ms(20)
+        self.assertEqual((self.there(), self.keys(prefix=True)), ([4], [b"4/0", b"4/1", b"4/2"]))
+
+    def test_another_leader_amid_portions_gives_those_that_are_left_their_full_time(self) -> None:
+        self.grant(*range(1, 7))
+        self.pass_ms(2_000)
+        self.driver.term = 2
+        self.pass_ms(20)
+        self.driver.swap_in_restored()
+        self.pass_ms(1_999)
+        self.assertEqual(self.there(), [3, 4, 5, 6])
+        for _ in range(2):
+            self.pass_ms(20)
+        self.assertEqual(self.there(), [])
 
 
 class LeasesCost(SynchronousTestCase):

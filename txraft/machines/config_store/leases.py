@@ -3,12 +3,15 @@
 A keep-alive only notes the time; a new term only notes when it began. When a lease is really over is worked out once its noted deadline,
 which is never later, has come. Noted deadlines are part of the state, so all servers look at the same entries of the log.
 
+Leases that are over end in portions, some log time apart. Until its portion has come, a lease that is over is there as any other.
+
 Source: etcd's `lease/lessor.go`, whose new leader, too, gives every lease its full time again.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from typing import Any
 
 from attrs import define, field
@@ -16,13 +19,19 @@ from attrs import define, field
 from txraft.errors import Refused
 from txraft.machines.config_store.key_values import DELETED_AT_ONCE_MAX
 
-__all__ = ["LEASES_MAX", "TTL_S_MAX", "Lease", "Leases"]
+__all__ = ["EXPIRE_PAUSE_MS", "EXPIRE_STEPS_MAX", "LEASES_MAX", "TTL_S_MAX", "Lease", "Leases"]
 
 LEASES_MAX = 131_072
 """Leases at a time; a list of them all fits an answer."""
 
 TTL_S_MAX = 9_000_000_000
 """Longest time to live, as in etcd."""
+
+EXPIRE_STEPS_MAX = 4_096
+"""Leases looked at, and keys of those that end, in one go: some 30 milliseconds. A lease ends with all its keys, even if that is more."""
+
+EXPIRE_PAUSE_MS = 20
+"""When more are due than that, the rest follows after this much log time."""
 
 
 @define(eq=False)
@@ -51,10 +60,11 @@ class Leases:
         term: the newest seen.
         refreshed_ms: the log time at which that was: no lease counts from an earlier one.
         time_ms: the newest log time seen.
+        resume_ms: no lease is looked at before. What is left of a portion may be due already.
     """
 
     def __init__(self) -> None:
-        self.term = self.refreshed_ms = self.time_ms = 0
+        self.term = self.refreshed_ms = self.time_ms = self.resume_ms = 0
         self._leases: dict[int, Lease] = {}
         self._noted: list[tuple[int, int]] = []  # heap of pairs (noted_ms, id); those of revoked leases stay for a while
 
@@ -121,19 +131,27 @@ class Leases:
             heapq.heappop(noted)
         return None
 
-    def expired(self, now_ms: int) -> list[Lease]:
-        """The leases that are over, in the order of their deadlines; all of them must be removed."""
-        over: dict[int, int] = {}  # one that was revoked and granted again at once is noted twice
+    def expired(self, now_ms: int) -> Iterator[Lease]:
+        """The leases that are over, in the order of their deadlines: a portion of them. Each must be removed before the next is asked for.
+
+        How much of a portion is used up depends on the state alone, never on entries of the heap that mean nothing.
+        """
+        steps = 0
         while (wake_ms := self.wake_ms()) is not None and wake_ms <= now_ms:
+            if steps >= EXPIRE_STEPS_MAX:
+                self.resume_ms = now_ms + EXPIRE_PAUSE_MS
+                return
             lease = self._leases[self._noted[0][1]]
+            steps += 1
             deadline_ms = self.deadline_ms(lease)
-            if deadline_ms > now_ms:
+            if deadline_ms > lease.noted_ms:
+                # Over or not: those of earlier deadlines come first.
                 lease.noted_ms = deadline_ms
                 heapq.heapreplace(self._noted, (deadline_ms, lease.id))
             else:
                 heapq.heappop(self._noted)
-                over[lease.id] = deadline_ms
-        return [self._leases[lease_id] for _, lease_id in sorted((deadline_ms, lease_id) for lease_id, deadline_ms in over.items())]
+                steps += len(lease.keys)
+                yield lease
 
     def ids(self) -> list[int]:
         """Of all leases, in order."""
@@ -146,10 +164,12 @@ class Leases:
     def snapshot(self) -> dict[str, Any]:
         """All leases by id, without their keys (the keys name their lease), and what all leases go by."""
         leases = [(one.id, one.ttl_s, one.renewed_ms, one.noted_ms) for _, one in sorted(self._leases.items())]
-        return {"term": self.term, "refreshed_ms": self.refreshed_ms, "time_ms": self.time_ms, "leases": leases}
+        times = {"refreshed_ms": self.refreshed_ms, "time_ms": self.time_ms, "resume_ms": self.resume_ms}
+        return {"term": self.term, **times, "leases": leases}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become what `snapshot` gave."""
-        self.term, self.refreshed_ms, self.time_ms = state["term"], state["refreshed_ms"], state["time_ms"]
+        self.term, self.refreshed_ms = state["term"], state["refreshed_ms"]
+        self.time_ms, self.resume_ms = state["time_ms"], state["resume_ms"]
         self._leases = {row[0]: Lease(*row) for row in state["leases"]}
         self._index()

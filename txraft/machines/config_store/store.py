@@ -211,12 +211,12 @@ class ConfigStore(StateMachine):
     # What the host asks for.
 
     def deadline(self) -> float | None:
-        """See `StateMachine`: no lease is over before."""
+        """See `StateMachine`: no lease is over before, or none is to end before."""
         wake_ms = self._leases.wake_ms()
-        return None if wake_ms is None else wake_ms / 1_000
+        return None if wake_ms is None else max(wake_ms, self._leases.resume_ms) / 1_000
 
     def expire(self, ctx: Context) -> None:
-        """See `StateMachine`: end leases, each at a revision of its own if it has keys."""
+        """See `StateMachine`: end leases, or a portion of them, each at a revision of its own if it has keys."""
         self._begin(ctx)
         for lease in self._leases.expired(ctx.time_ms):
             self._end_lease(ctx, lease)
