@@ -82,4 +82,4 @@ class Telling(CliTestCase):
     def test_what_it_cannot_go_on_from_is_told(self) -> None:
         self.patch(FakeClient, "result", NotApplied("compacted", "events before 9 are gone", oldest=9))
         told = self.run_command("watch", "stock", "--from", "3")
-        self.assertEqual((told.exit_code, told.stderr), (64, "txraft: events before 9 are gone [compacted]\n"))
+        self.assertEqual((told.exit_code, told.stderr), (1, "txraft: events before 9 are gone [compacted]\n"))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from txraft import __version__
 from txraft.cli.settings import EX_TEMPFAIL, EX_USAGE, INTERRUPTED, Parser, Settings, UsageProblem, add_common_options, settings_of
-from txraft.errors import NotApplied, Outcome, TxraftError
+from txraft.errors import NotApplied, Outcome, Refused, TxraftError
 
 __all__ = ["main"]
 
@@ -84,7 +84,11 @@ def _complain(sentence: str, exit_code: int) -> int:
     return exit_code
 
 
+_NO_MISTAKES = {"machine_error": EX_TEMPFAIL, "too_many_waits": EX_TEMPFAIL, "compacted": Refused.exit_code}
+"""Exit codes of what is not applied, will not be if it is tried again, and yet is not wrong usage."""
+
+
 def _exit_code_of(error: TxraftError) -> int:
     if isinstance(error, NotApplied):
-        return EX_TEMPFAIL if error.retryable or error.code == "machine_error" else EX_USAGE
+        return _NO_MISTAKES.get(error.code, EX_TEMPFAIL if error.retryable else EX_USAGE)
     return error.exit_code if isinstance(error, Outcome) else EX_USAGE if error.exit_code == 78 else error.exit_code
