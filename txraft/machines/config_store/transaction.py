@@ -20,10 +20,13 @@ from txraft.machines.config_store.operations import Compare, Delete, Operation, 
 from txraft.machines.config_store.ranges import read_range
 from txraft.machines.config_store.versions import Versions
 
-__all__ = ["OPERATIONS_MAX", "TRANSACTIONS_DEPTH_MAX", "Writer", "check_put", "run_transaction"]
+__all__ = ["OPERATIONS_IN_ALL_MAX", "OPERATIONS_MAX", "TRANSACTIONS_DEPTH_MAX", "Writer", "check_put", "run_transaction"]
 
 OPERATIONS_MAX = 128
 """Entries of one list of a transaction, as in etcd. What the longest list of a transaction has, is no longer there for those within it."""
+
+OPERATIONS_IN_ALL_MAX = 1_024
+"""Operations and comparisons of a transaction with all within it, in branches that are not taken too: each of them is checked."""
 
 TRANSACTIONS_DEPTH_MAX = 16
 """A transaction within a transaction within …"""
@@ -44,6 +47,7 @@ RESULTS = {"=": operator.eq, "!=": operator.ne, ">": operator.gt, "<": operator.
 
 def run_transaction(versions: Versions, txn: Txn) -> dict[str, Any]:
     """Run it; its result. Raises `Refused`, and then nothing has changed."""
+    _check_size(txn)
     _check_shape(txn, OPERATIONS_MAX, 1)
     check_writes(txn)
     writer = Writer(versions, Budget())
@@ -59,6 +63,19 @@ def run_transaction(versions: Versions, txn: Txn) -> dict[str, Any]:
 
 
 # What is refused whatever the state.
+
+
+def _check_size(txn: Txn) -> None:
+    size, uncounted = 0, [txn]
+    while uncounted:
+        one = uncounted.pop()
+        size += len(one.compare) + len(one.success) + len(one.failure)
+        if size > OPERATIONS_IN_ALL_MAX:
+            raise Refused(
+                "too_many_operations",
+                f"a transaction has at most {OPERATIONS_IN_ALL_MAX} operations and comparisons, those of inner transactions among them",
+            )
+        uncounted += [inner for operations in (one.success, one.failure) for inner in operations if type(inner) is Txn]
 
 
 def _check_shape(txn: Txn, allowed: int, depth: int) -> None:
