@@ -142,8 +142,7 @@ class ConfigStore(StateMachine):
     @query
     def history(self, key: Key, first: Revision = 0, limit: PageSize = 100) -> dict[str, Any]:
         """The versions of a key from a revision on, as far as they are kept. One with version 0 tells of a deletion."""
-        kept = [one for one in self._versions.kept(key) if one.mod_revision >= first]
-        return {"versions": Budget().answer_versions(kept[:limit])}
+        return {"versions": Budget().answer_versions(self._versions.kept(key, first, limit))}
 
     # Leases.
 

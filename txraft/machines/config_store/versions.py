@@ -180,15 +180,21 @@ class Versions:
         changed = {one.key for one in self.log[since:] if first <= one.key and (not end or one.key < end)}
         return stop - start + sum((self.at(key, revision) is not None) - (key in self.live) for key in changed)
 
-    def kept(self, key: bytes) -> list[KeyValue]:
-        """The versions of a key that can be read, deletions among them, in order."""
+    def kept(self, key: bytes, first: int, limit: int) -> list[KeyValue]:
+        """The versions of a key that can be read, deletions among them, in order: so many, from a revision on."""
         past, live = self.past.get(key, []), self.live.get(key)
-        versions = past if live is None else [*past, live]
-        place = bisect_left(versions, self.compacted, key=MOD_REVISION)
-        at_compacted = place < len(versions) and versions[place].mod_revision == self.compacted
-        if place and not at_compacted and versions[place - 1].version:
+        if live is not None and live.mod_revision < self.compacted:
+            past = []
+        place = bisect_left(past, self.compacted, key=MOD_REVISION)
+        newer = past[place] if place < len(past) else live
+        at_compacted = newer is not None and newer.mod_revision == self.compacted
+        if place and not at_compacted and past[place - 1].version:
             place -= 1  # what the key was at the compacted revision
-        return versions[place:]
+        place = max(place, bisect_left(past, first, key=MOD_REVISION))
+        versions = past[place : place + limit]
+        if live is not None and live.mod_revision >= first and len(versions) < limit:
+            versions.append(live)
+        return versions
 
     def position(self, revision: int) -> int:
         """Where in the log the first version of this or a later revision stands."""
