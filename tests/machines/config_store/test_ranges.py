@@ -102,6 +102,32 @@ class TooMuch(ConfigStoreCase):
         self.assertEqual(self.ask("range", prefix=True, limit=1)["count"], 4)
         self.assertEqual(self.keys(prefix=True), [b"a", b"b", b"c", b"d"])
 
+    def test_the_past_is_read_page_by_page_though_too_much_has_changed_since_to_count_it(self) -> None:
+        """With 131,072 keys, and as many changes since the first page, the next one was refused."""
+        self.put(*(b"%02d" % number for number in range(20)), b"a")
+        for _ in range(3):
+            self.put(*(b"%02d" % number for number in range(0, 20, 2)), b"a")
+            self.call("delete", b"a")
+        self.patch(key_values, "KEYS_AT_ONCE_MAX", 10)
+        for descending in (False, True):
+            for page in range(4):
+                place: dict[str, Any] = {"key": b"%02d" % (5 * page), "range_end": b"b"}
+                if descending:
+                    place = {"key": b"\0", "range_end": b"%02d" % (20 - 5 * page)}
+                answer = self.ask("range", **place, revision=22, limit=5, descending=descending)
+                numbers = range(5 * page, 5 * page + 5)
+                expected = [b"%02d" % (19 - number if descending else number) for number in numbers]
+                self.assertEqual([kv["key"] for kv in answer["kvs"]], expected)
+                self.assertTrue(all(kv["mod_revision"] <= 22 for kv in answer["kvs"]))
+                self.assertEqual(answer["more"], not (descending and page == 3))
+                if page < 2:
+                    self.assertIsNone(answer["count"])
+        self.assertEqual(self.ask("range", b"16", range_end=b"b", revision=22, limit=2)["count"], 5)
+        self.assertEqual(self.ask("range", b"16", range_end=b"b", revision=22, limit=5)["count"], 5)
+        self.assertEqual(self.unanswered("range", b"\0", range_end=b"b", revision=22, count_only=True, limit=2), "too_large")
+        operations = [{"op": "range", "key": b"\0", "range_end": b"b", "revision": 22, "limit": 2}]
+        self.assertIsNone(self.call("txn", success=operations)["responses"][0]["count"])
+
     def test_the_past_costs_what_has_changed_since_or_what_there_is(self) -> None:
         machine = self.driver.host.hosted("config").machine
         versions: Versions = machine._versions  # type: ignore[attr-defined]

@@ -3,6 +3,8 @@
 As in etcd, `count` is of all keys in the range: neither the limit nor the bounds of revisions change it; these are applied first, then
 sorting, then the limit. Keys that sort alike stay in the order of their keys, descending or not.
 
+Counting the past may cost far more than a page of it, and grows with every write: where it would be too much, a page has no count.
+
 Source: etcd's `applierV3backend.Range`.
 """
 
@@ -36,12 +38,18 @@ def read_range(versions: Versions, asked: Range, newest: int, budget: Budget) ->
     first, end = bounds(asked.key, asked.range_end, prefix=asked.prefix, from_key=asked.from_key)
     versions.check_readable(asked.revision or newest, newest)
     at = 0 if asked.revision in (0, newest) else asked.revision
+    count: int | None
     if end is None:
         found = versions.at(first, at) if at else versions.live.get(first)
         count, rows = int(found is not None), [] if found is None or asked.count_only else [found]
+    elif at and asked.count_only:
+        count, rows = versions.count_at(first, end, at, budget), []
+    elif at:
+        rows = _rows_at(versions, asked, first, end, at, budget)
+        count = _count_beside(rows, versions, asked, first, end, at, budget)
     else:
-        count = versions.count_at(first, end, at, budget) if at else _size(versions.ranks(first, end))
-        rows = [] if asked.count_only else _rows(versions, asked, first, end, at, budget)
+        count = _size(versions.ranks(first, end))
+        rows = [] if asked.count_only else _rows(versions, asked, first, end, budget)
     rows = [row for row in rows if _wanted(asked, row)] if _chooses(asked) else rows
     if asked.sort != "key" or asked.descending:
         rows.sort(key=SORTED_BY[asked.sort], reverse=asked.descending)
@@ -52,20 +60,35 @@ def read_range(versions: Versions, asked: Range, newest: int, budget: Budget) ->
     return {"revision": newest, "kvs": budget.answer_versions(rows), "more": more, "count": count}
 
 
-def _rows(versions: Versions, asked: Range, first: bytes, end: bytes, at: int, budget: Budget) -> list[KeyValue]:
+def _rows(versions: Versions, asked: Range, first: bytes, end: bytes, budget: Budget) -> list[KeyValue]:
     """The keys to choose from: all of the range, or as many as can be in the answer and one more."""
-    as_stored = asked.sort == "key" and not _chooses(asked)
-    if at:
-        found = versions.between(first, end, at, budget)
-        return list(islice(found, asked.limit + 1) if as_stored and asked.limit and not asked.descending else found)
     start, stop = versions.ranks(first, end)
-    if not as_stored:
+    if not _as_stored(asked):
         budget.look_at(stop - start)
     else:
         # One more than can be in the answer is enough to tell that it is too much.
         most = min(asked.limit or stop, budget.bytes_left // KEY_VALUE_BYTES) + 1
         start, stop = (max(start, stop - most), stop) if asked.descending else (start, min(stop, start + most))
     return list(map(versions.live.__getitem__, versions.keys.islice(start, stop)))
+
+
+def _rows_at(versions: Versions, asked: Range, first: bytes, end: bytes, at: int, budget: Budget) -> list[KeyValue]:
+    """The same as of a revision."""
+    if not (_as_stored(asked) and asked.limit):
+        return list(versions.between(first, end, at, budget))
+    return list(islice(versions.between(first, end, at, budget, asked.descending), asked.limit + 1))
+
+
+def _count_beside(rows: list[KeyValue], versions: Versions, asked: Range, first: bytes, end: bytes, at: int, budget: Budget) -> int | None:
+    """How many keys the range has of which these are to be chosen from; None if too many would have to be looked at to tell."""
+    if not (_as_stored(asked) and 0 < asked.limit < len(rows)):
+        return len(rows)  # they are all there are
+    return versions.count_at(first, end, at, budget) if versions.counting_at(first, end, at) <= budget.keys_left else None
+
+
+def _as_stored(asked: Range) -> bool:
+    """Whether the first keys of the range, or the last ones, are the first of the answer."""
+    return asked.sort == "key" and not _chooses(asked)
 
 
 def _size(ranks: tuple[int, int]) -> int:

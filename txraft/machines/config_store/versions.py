@@ -159,25 +159,28 @@ class Versions:
             found = past[place - 1] if place else None
         return found if found is not None and found.version else None
 
-    def between(self, first: bytes, end: bytes, revision: int, budget: Budget) -> Iterator[KeyValue]:
+    def between(self, first: bytes, end: bytes, revision: int, budget: Budget, descending: bool = False) -> Iterator[KeyValue]:
         """All keys of a range as they were at a revision, in order. Raises `Refused` `too_large`."""
-        start, stop = _ranks(self.keys, first, end)
-        gone_start, gone_stop = _ranks(self.gone, first, end)
-        for key in merge(self.keys.islice(start, stop), self.gone.islice(gone_start, gone_stop)):
+        live, gone = (keys.islice(*_ranks(keys, first, end), descending) for keys in (self.keys, self.gone))
+        for key in merge(live, gone, reverse=descending):
             budget.look_at(1)
             if (found := self.at(key, revision)) is not None:
                 yield found
 
+    def counting_at(self, first: bytes, end: bytes, revision: int) -> int:
+        """How many versions `count_at` looks at: all written since, or one for each key, whichever is less."""
+        keys = sum(stop - start for start, stop in (_ranks(self.keys, first, end), _ranks(self.gone, first, end)))
+        return min(keys, len(self.log) - self.position(revision + 1))
+
     def count_at(self, first: bytes, end: bytes, revision: int, budget: Budget) -> int:
-        """How many keys of a range were there at a revision: by what was written since, or key by key, whichever is shorter."""
-        start, stop = _ranks(self.keys, first, end)
-        gone_start, gone_stop = _ranks(self.gone, first, end)
-        since = bisect_right(self.log, revision, lo=self.log_start, key=MOD_REVISION)
+        """How many keys of a range were there at a revision. Raises `Refused` `too_large`."""
+        since = self.position(revision + 1)
         changes = len(self.log) - since
-        if changes > stop - start + gone_stop - gone_start:
+        if changes > self.counting_at(first, end, revision):
             return sum(1 for _ in self.between(first, end, revision, budget))
         budget.look_at(changes)
         changed = {one.key for one in self.log[since:] if first <= one.key and (not end or one.key < end)}
+        start, stop = _ranks(self.keys, first, end)
         return stop - start + sum((self.at(key, revision) is not None) - (key in self.live) for key in changed)
 
     def kept(self, key: bytes, first: int, limit: int) -> list[KeyValue]:
