@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 import math
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from hypothesis import given, settings
@@ -220,6 +221,52 @@ class Json(ArgumentsCase):
         self.not_of_json("text", b'{"value": "\xff"}', "UTF-8")
         for wrong in (b'{"value": NaN}', b'{"value": 1e999}', b'{"value": Infinity}', b'{"value"', b"{]", b"\x00", b"{} {}"):
             self.not_of_json("number", wrong)
+
+
+class Choices(SynchronousTestCase):
+    """`compare[0].target: invalid enum value 'creates'` did not say what is right; the parameter's type says no more than `Compare`."""
+
+    class Color(enum.Enum):
+        RED = "red"
+        BLUE = "blue"
+
+    class Paint(msgspec.Struct, tag_field="do", tag="paint"):
+        color: Choices.Color | None = None
+        shades: list[Literal["dark", "light"]] = []
+        size: Literal[1, 2] = 1
+
+    class Cut(msgspec.Struct, tag_field="do", tag="cut"):
+        size: Literal[3] = 3
+
+    class Steps(msgspec.Struct, forbid_unknown_fields=True):
+        steps: list[Choices.Paint | Choices.Cut]
+
+    def said(self, **step: Any) -> str:
+        operation = Operation("work", self.Steps)
+        encoded = encode_value({"steps": [step]})
+        said: str = self.assertRaises(NotApplied, operation.prepare, encoded, 10_000).message
+        body = msgspec.json.encode({"steps": [step]})
+        self.assertEqual(self.assertRaises(NotApplied, operation.from_json, body).message, said)
+        sentence, _, signature = said.rpartition("; ")
+        self.assertIn("steps: list[", signature)
+        return sentence
+
+    def test_what_would_be_right_is_said_wherever_it_is(self) -> None:
+        wrong = "work: parameter `steps[0]."
+        self.assertEqual(self.said(do="paint", color="pink"), wrong + "color`: invalid enum value 'pink': it is one of 'red', 'blue'")
+        self.assertEqual(
+            self.said(do="paint", shades=["dark", "x"]), wrong + "shades[1]`: invalid enum value 'x': it is one of 'dark', 'light'"
+        )
+        self.assertEqual(self.said(do="saw"), wrong + "do`: invalid value 'saw': it is one of 'cut', 'paint'")
+
+    def test_not_where_fields_of_one_name_differ(self) -> None:
+        self.assertEqual(self.said(do="cut", size=7), "work: parameter `steps[0].size`: invalid enum value 7")
+
+    def test_a_long_value_does_not_hide_it(self) -> None:
+        self.assertIn("xxx…: it is one of 'red', 'blue'", self.said(do="paint", color="x" * 9_000))
+
+    def test_a_value_that_looks_like_the_end_of_a_sentence(self) -> None:
+        self.assertIn("it is one of 'red', 'blue'", self.said(do="paint", color="' - at `$.size`"))
 
 
 class OwnStructs(SynchronousTestCase):

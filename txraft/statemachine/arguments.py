@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from txraft.statemachine.parameter_types import choices
 from txraft.statemachine.values import NESTING_MAX, decode_value, encode_value
 
 __all__ = ["check_nested_values", "count_of_map", "joined", "names_are_unique", "refuse_repeated_keys", "sentence_of"]
@@ -26,6 +27,7 @@ _BOTH = msgspec.msgpack.Decoder(tuple[list[msgspec.Raw], msgspec.Raw])
 _BY_NAME = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _PLACE = re.compile(r"(?P<problem>.*) - at (?P<key>`key` in )?`\$\.(?P<place>.*)`", re.DOTALL)
+_SUBSCRIPT = re.compile(r"\[[^\]]*\]")
 _MISSING = re.compile(r"Object missing required field (`.*`)")
 _SURPLUS = re.compile(r"Object contains unknown field (`.*`)", re.DOTALL)
 
@@ -111,8 +113,8 @@ def _most_frequent(names: list[str]) -> str:
     return Counter(names).most_common(1)[0][0]
 
 
-def sentence_of(error: Exception, encoded: bytes) -> str:
-    """What is wrong with some arguments, naming the parameter where it can be told."""
+def sentence_of(error: Exception, encoded: bytes, kind: type[msgspec.Struct]) -> str:
+    """What is wrong with some arguments, naming the parameter where it can be told, and what it may be where the type lists that."""
     text = _in_our_words(str(error))
     if isinstance(error, RecursionError):
         text = f"nested deeper than {NESTING_MAX} levels"
@@ -122,7 +124,17 @@ def sentence_of(error: Exception, encoded: bytes) -> str:
         text = f"{type(error).__name__}: {text}"
     if not isinstance(error, msgspec.ValidationError):
         text = _culprit(encoded) + text
-    return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…"
+    text = text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}…"
+    return text + _right_ones(str(error), kind) if isinstance(error, msgspec.ValidationError) else text
+
+
+def _right_ones(text: str, kind: type[msgspec.Struct]) -> str:
+    """For the end of a sentence about a value that is none of those its type lists."""
+    problem, _, place = text.rpartition(" - at `$.")
+    if not problem.startswith(("Invalid enum value ", "Invalid value ")):
+        return ""
+    allowed = choices(kind, _SUBSCRIPT.sub("", place).rstrip("`").rpartition(".")[2])
+    return f": it is one of {', '.join(map(repr, allowed))}" if allowed else ""
 
 
 def _in_our_words(text: str) -> str:

@@ -124,7 +124,7 @@ class Operation:
             raise
         except Exception as error:
             # Not only msgspec's: a Struct of the author's may check itself, and raise what it likes.
-            raise self._invalid(sentence_of(error, encoded)) from None
+            raise self._invalid(sentence_of(error, encoded, self.arguments)) from None
         return msgspec.Raw(encoded)
 
     def from_json(self, body: bytes, *, text: bool = False) -> bytes:
@@ -148,7 +148,7 @@ class Operation:
         except MemoryError:
             raise
         except Exception as error:
-            raise self._invalid(sentence_of(error, b"")) from None
+            raise self._invalid(sentence_of(error, b"", self.arguments)) from None
 
     def _invalid(self, why: str) -> NotApplied:
         return NotApplied("invalid_arguments", f"{self.name}: {why}; it takes {self.signature()}")

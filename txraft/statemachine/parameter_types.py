@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["admit", "is_flat", "parts", "text_of"]
+__all__ = ["admit", "choices", "is_flat", "parts", "text_of"]
 
 _REFUSED = {
     msgspec.inspect.CustomType: "msgspec cannot check it: use plain types or a msgspec.Struct",
@@ -73,6 +73,20 @@ def parts(whole: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
         waiting += [getattr(part, name) for name in ("type", "item_type", "key_type", "value_type") if hasattr(part, name)]
         waiting += [*getattr(part, "item_types", ()), *getattr(part, "types", ())]
         waiting += [field.type for field in getattr(part, "fields", ())]
+
+
+def choices(kind: Any, name: str) -> list[Any]:
+    """All that a field of this name may be, wherever it is within a type; empty if its type does not list it, or not always the same."""
+    whole = list(parts(msgspec.inspect.type_info(kind)))
+    tags = {one.tag for one in whole if isinstance(one, msgspec.inspect.StructType) and one.tag_field == name}
+    listed = [sorted(tags, key=str)] if tags else []
+    for field in (field for one in whole for field in getattr(one, "fields", ()) if field.encode_name == name):
+        for part in parts(field.type):
+            if isinstance(part, msgspec.inspect.LiteralType):
+                listed.append(list(part.values))
+            elif isinstance(part, msgspec.inspect.EnumType):
+                listed.append([member.value for member in part.cls])
+    return listed[0] if listed and all(one == listed[0] for one in listed) else []
 
 
 def text_of(kind: Any) -> str:

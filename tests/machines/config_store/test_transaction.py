@@ -66,6 +66,7 @@ class Conditions(TransactionCase):
         self.assertEqual(self.refused("txn", compare=[{"key": b"a", "target": "mod", "value": b"1"}]), "invalid_compare")
         self.assertEqual(self.refused("txn", compare=[{"key": b"", "target": "mod", "number": 1}]), "empty_key")
         self.assertEqual(self.refused("txn", compare=[{"key": b"a", "target": "size"}]), "invalid_arguments")
+        self.assertIn("'create'", self.problem.message)
 
 
 class Operations(TransactionCase):
