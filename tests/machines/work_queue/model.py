@@ -47,6 +47,7 @@ class ModelMessage:
 @dataclass
 class ModelQueue:
     name: str
+    drops_max: int
     settings: dict[str, Any] = field(default_factory=lambda: dict(DEFAULTS))
     messages: list[ModelMessage] = field(default_factory=list)
     dedup: list[tuple[str, int, int]] = field(default_factory=list)
@@ -77,8 +78,23 @@ class ModelQueue:
                 self.messages = before
                 return False
             self.messages.remove(droppable[0])
-        self.count("dropped", len(before) - len(self.messages))
+        dropped = len(before) - len(self.messages)
+        if dropped > self.drops_max:
+            self.messages = before
+            return False
+        self.count("dropped", dropped)
         return True
+
+    def is_overfull(self) -> bool:
+        return bool(self.having("ready")) and self.settings["overflow"] == "drop_oldest" and not self.fits(0, 0)
+
+    def trim(self, most: int) -> int:
+        """Drop what is too much, up to so many; how many are left of these."""
+        while most and self.is_overfull():
+            self.messages.remove(min(self.having("ready"), key=lambda message: message.id))
+            self.count("dropped")
+            most -= 1
+        return most
 
     def by_receipt(self, receipt: str) -> ModelMessage:
         for message in self.messages:
@@ -92,7 +108,9 @@ class ModelQueue:
 
 
 class Model:
-    def __init__(self) -> None:
+    def __init__(self, drops_max: int) -> None:
+        self.drops_max = drops_max
+        self.trim_ms: int | None = None
         self.queues: dict[str, ModelQueue] = {}
         self.now_ms = 0
         self.last_id = 0
@@ -108,12 +126,27 @@ class Model:
                 self.give_back(queue, message, 0)
             else:
                 message.state = "ready"
+                self.look_at_limits(queue)
+        if self.trim_ms is not None and self.trim_ms <= now_ms:
+            most = self.drops_max
+            for _, queue in sorted(self.queues.items()):
+                most = queue.trim(most)
+            self.trim_ms = None
+            for queue in self.queues.values():
+                self.look_at_limits(queue)
+
+    def make(self, name: str) -> ModelQueue:
+        return self.queues.get(name) or ModelQueue(name, self.drops_max)
+
+    def look_at_limits(self, queue: ModelQueue) -> None:
+        if self.trim_ms is None and queue.is_overfull():
+            self.trim_ms = self.now_ms + 20
 
     def give_back(self, queue: ModelQueue, message: ModelMessage, delay_ms: int) -> dict[str, Any]:
         most = queue.settings["max_deliveries"]
         if most and message.deliveries >= most:
             name = queue.settings["dead_letter"] or queue.name + ".dead"
-            target = self.queues.get(name, ModelQueue(name))
+            target = self.make(name)
             if target.admit(len(message.body)):
                 self.queues[name] = target
                 queue.messages.remove(message)
@@ -125,6 +158,7 @@ class Model:
             self.set_state(message, "delayed", self.now_ms + delay_ms)
             return {"state": "delayed", "due_ms": message.due_ms}
         message.state = "ready"
+        self.look_at_limits(queue)
         return {"state": "ready"}
 
     def set_state(self, message: ModelMessage, state: str, due_ms: int) -> None:
@@ -144,7 +178,7 @@ class Model:
     # The commands.
 
     def configure(self, queue: str, **changes: Any) -> dict[str, Any]:
-        found = self.queues.get(queue, ModelQueue(queue))
+        found = self.make(queue)
         settings = {**found.settings, **changes}
         if settings["backoff_min_s"] > settings["backoff_max_s"]:
             raise No("bad_setting")
@@ -159,10 +193,11 @@ class Model:
             of = self.queues[name].settings if name in self.queues else DEFAULTS
         self.queues[queue] = found
         found.settings = settings
+        self.look_at_limits(found)
         return {**settings, "dead_letter": settings["dead_letter"] or (queue + ".dead" if settings["max_deliveries"] else None)}
 
     def put_batch(self, queue: str, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        found = self.queues.get(queue, ModelQueue(queue))
+        found = self.make(queue)
         settings = found.settings
         since = self.now_ms - settings["dedup_window_s"] * 1000
         window = {key: number for key, time_ms, number in found.dedup if time_ms > since}
@@ -189,7 +224,8 @@ class Model:
             raise No("queue_full")
         before = list(found.messages), dict(found.totals)
         for message, _ in new:
-            if not found.admit(len(message.body)):
+            has_room = found.admit(len(message.body))
+            if not has_room or found.totals.get("dropped", 0) - before[1].get("dropped", 0) > self.drops_max:
                 found.messages, found.totals = before
                 raise No("queue_full")
             found.messages.append(message)
@@ -255,7 +291,7 @@ class Model:
         source = self.find(queue)
         if queue == to:
             raise No("same_queue")
-        target = self.queues.get(to, ModelQueue(to))
+        target = self.make(to)
         ready = source.having("ready")[:count]
         moved = 0
         for message in ready:

@@ -13,6 +13,9 @@ from tests.machines.work_queue.case import WORK_QUEUE
 from tests.machines.work_queue.model import Model, No
 from tests.statemachine.driver import Driver
 from txraft.errors import Refused
+from txraft.machines.work_queue import puts as putting
+from txraft.machines.work_queue import queues as together
+from txraft.machines.work_queue import trims
 from txraft.statemachine import Host
 
 queues = st.sampled_from(["a", "a", "a", "b", "a.dead"])
@@ -56,7 +59,7 @@ class Commands(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.driver = Driver(queue=WORK_QUEUE, time_ms=1_000)
-        self.model = Model()
+        self.model = Model(trims.DROPPED_AT_ONCE)
         self.receipts: list[str] = ["1-1"]
         self.others: list[Host] = []
 
@@ -75,7 +78,7 @@ class Commands(RuleBasedStateMachine):
         assert actual == expected, (command, arguments, actual, expected)
         return actual
 
-    @rule(ms=st.sampled_from([1, 100, 499, 500, 1_000, 2_500, 8_000, 40_000]), by_itself=st.booleans())
+    @rule(ms=st.sampled_from([1, 19, 20, 100, 499, 500, 1_000, 2_500, 8_000, 40_000]), by_itself=st.booleans())
     def time_passes(self, ms: int, by_itself: bool) -> None:
         self.driver.time_ms += ms
         if by_itself:
@@ -155,5 +158,13 @@ class Commands(RuleBasedStateMachine):
 
 
 class AnyCommands(SynchronousTestCase):
-    def test_a_work_queue_is_a_list_of_messages(self) -> None:
+    def agree(self) -> None:
         run_state_machine_as_test(Commands, settings=settings(deadline=None, max_examples=60, stateful_step_count=40))
+
+    def test_a_work_queue_is_a_list_of_messages(self) -> None:
+        self.agree()
+
+    def test_also_if_it_may_not_drop_more_than_two_at_once(self) -> None:
+        for module in (trims, putting, together):
+            self.patch(module, "DROPPED_AT_ONCE", 2)
+        self.agree()

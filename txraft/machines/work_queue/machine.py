@@ -99,6 +99,7 @@ class WorkQueue(StateMachine):
         if settings != found.settings:
             found.settings = settings
             ctx.emit(queue, type="configured", settings=shown)
+            self.queues.look_at_limits(found, ctx.time_ms)
         return shown
 
     @command

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from heapq import merge
+from operator import attrgetter
+
 from txraft.machines.work_queue.bounds import PRIORITIES, TAKEN_BYTES_MAX
 from txraft.machines.work_queue.dedup import Dedup
 from txraft.machines.work_queue.lanes import Lane
@@ -14,6 +18,8 @@ MARK_MS = 10_000
 
 MARKS_KEPT_MS = 60_000
 """After a pause of this length, rates begin anew."""
+
+_ID = attrgetter("id")
 
 
 def topic_of(name: str) -> bytes:
@@ -100,10 +106,19 @@ class NamedQueue:
         held = len(self.in_flight) + len(self.delayed)
         return held + count <= settings.max_length and self.held_bytes + size <= settings.max_bytes
 
-    def make_room(self, size: int) -> int:
-        """Drop the oldest ready messages, whatever their priority, until one of this size fits in; how many."""
+    @property
+    def is_overfull(self) -> bool:
+        """Whether there are more messages, or bytes, than may be, and some that may be dropped."""
+        return self.occupied != 0 and not self.has_room(0, 0) and self.settings.overflow == "drop_oldest"
+
+    def oldest(self, count: int) -> Iterator[Message]:
+        """The oldest ready messages, up to so many; found as they are asked for."""
+        return merge(*(lane.first(count) for lane in self.occupied_lanes()), key=_ID)
+
+    def make_room(self, count: int, size: int, dropped_max: int) -> int:
+        """Drop the oldest ready messages, whatever their priority, until so many with so many bytes fit in; at most this many."""
         dropped = 0
-        while not self.has_room(1, size):
+        while dropped < dropped_max and self.occupied and not self.has_room(count, size):
             message = self._pop(min(self.occupied_lanes(), key=_age))
             self.leave(message)
             dropped += 1

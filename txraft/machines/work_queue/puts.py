@@ -11,6 +11,7 @@ from txraft.machines.work_queue.named_queue import NamedQueue
 from txraft.machines.work_queue.queues import Queues
 from txraft.machines.work_queue.records import Message, NewMessage, Stored
 from txraft.machines.work_queue.settings import milliseconds
+from txraft.machines.work_queue.trims import DROPPED_AT_ONCE, drops_for
 from txraft.statemachine import Context
 
 __all__ = ["put_all"]
@@ -95,6 +96,15 @@ def _check_room(queue: NamedQueue, planned: Sequence[Planned], now_ms: int) -> N
             raise _full(queue, ", and what is in flight or delayed is not dropped")
         if due_ms > now_ms:
             count, size = count + 1, size + len(message.body)
+    sizes = [len(message.body) for message, _, _ in planned]
+    if drops_for(queue, sizes, [due_ms <= now_ms for _, due_ms, _ in planned]) > DROPPED_AT_ONCE:
+        raise _full(queue, f"; more than {DROPPED_AT_ONCE} messages would have to be dropped at once: {_remedy(queue)}")
+
+
+def _remedy(queue: NamedQueue) -> str:
+    if queue.is_overfull:
+        return "the queue is being trimmed, because it holds more than it may, so put again later"
+    return "put smaller messages, or lower max_bytes for a while, so that it is trimmed"
 
 
 def _full(queue: NamedQueue, more: str) -> Refused:

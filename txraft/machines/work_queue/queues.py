@@ -9,7 +9,8 @@ from txraft.machines.work_queue.bounds import QUEUES_MAX
 from txraft.machines.work_queue.named_queue import NamedQueue
 from txraft.machines.work_queue.records import Message, Returned, WorkQueueState
 from txraft.machines.work_queue.settings import dead_letter_queue
-from txraft.machines.work_queue.timers import Timers
+from txraft.machines.work_queue.timers import NEVER_MS, Timers
+from txraft.machines.work_queue.trims import DROPPED_AT_ONCE, TRIM_PAUSE_MS, Trims, drops_for
 from txraft.statemachine import Context
 
 __all__ = ["EXPIRED_AT_ONCE", "EXPIRE_PAUSE_MS", "Queues"]
@@ -31,16 +32,20 @@ class Queues:
         by_name: the queues.
         names: theirs, sorted.
         timers: of all messages that are in flight or delayed.
+        trims: of queues that hold more than they may.
         last_id: of the newest message.
         now_ms: the newest log time that a command brought.
+        dropped: messages that made room for dead letters in the present portion of what is due.
     """
 
     def __init__(self) -> None:
         self.by_name: dict[str, NamedQueue] = {}
         self.names: list[str] = []
         self.timers = Timers(self.by_name)
+        self.trims = Trims(self.by_name)
         self.last_id = 0
         self.now_ms = 0
+        self.dropped = 0
 
     def find(self, name: str) -> NamedQueue:
         """A queue. Raises `Refused` `queue_not_found`."""
@@ -82,7 +87,7 @@ class Queues:
 
     def put(self, ctx: Context, queue: NamedQueue, message: Message, due_ms: int) -> None:
         """Put a new message into a queue that has room, or can make it."""
-        self.make_room(ctx, queue, len(message.body))
+        self.make_room(ctx, queue, 1, len(message.body), DROPPED_AT_ONCE)
         queue.enter(message)
         queue.totals.put += 1
         if due_ms > ctx.time_ms:
@@ -90,11 +95,19 @@ class Queues:
         else:
             queue.make_ready(message)
 
-    def make_room(self, ctx: Context, queue: NamedQueue, size: int) -> None:
-        """Drop messages if need be, and tell of it, but not of each."""
-        if queue.make_room(size) and ctx.time_ms >= queue.told_ms + DROPS_TOLD_MS:
+    def make_room(self, ctx: Context, queue: NamedQueue, count: int, size: int, dropped_max: int) -> int:
+        """Drop messages if need be, and tell of it, but not of each; how many."""
+        dropped = queue.make_room(count, size, dropped_max)
+        if dropped and ctx.time_ms >= queue.told_ms + DROPS_TOLD_MS:
             queue.told_ms = ctx.time_ms
             ctx.emit(queue.name, type="dropped", total=queue.totals.dropped)
+        return dropped
+
+    def look_at_limits(self, queue: NamedQueue, now_ms: int) -> None:
+        """Limits were lowered, or a message has become ready: if there is too much now, see to it that it goes."""
+        self.trims.note(queue, now_ms)
+        if self.trims.at_ms < self.timers.wake_ms:
+            self.timers.wake_at(self.trims.at_ms)
 
     def give_back(self, ctx: Context, queue: NamedQueue, message: Message, due_ms: int) -> Returned:
         """A message in flight was not acknowledged: it is delivered again, unless it was too often."""
@@ -111,6 +124,7 @@ class Queues:
             self._delay(queue, message, due_ms)
             return Returned("delayed", due_ms)
         queue.make_ready(message)
+        self.look_at_limits(queue, ctx.time_ms)
         return Returned("ready")
 
     def _delay(self, queue: NamedQueue, message: Message, due_ms: int) -> None:
@@ -124,10 +138,10 @@ class Queues:
             target = self.find_or_make(name, ctx.time_ms)
         except Refused:
             return None
-        if not target.can_make_room(1, size):
+        if not target.can_make_room(1, size) or drops_for(target, [size], [True]) > DROPPED_AT_ONCE:
             return None
         self.add(ctx, target)
-        self.make_room(ctx, target, size)
+        self.dropped += self.make_room(ctx, target, 1, size, DROPPED_AT_ONCE)
         ctx.emit(queue.name, type="dead_lettered", id=message.id, deliveries=message.deliveries, to=name)
         queue.leave(message)
         queue.totals.dead += 1
@@ -145,13 +159,21 @@ class Queues:
     # Time.
 
     def expire(self, ctx: Context) -> None:
-        """Make ready what is due, or a good part of it."""
+        """Make ready what is due, and drop what is too much; or a good part of it."""
         now_ms = self.now_ms = ctx.time_ms
+        self._ripen(ctx, now_ms)
+        if self.trims.at_ms <= now_ms:
+            self._trim(ctx, now_ms)
+        next_ms = self.timers.next_ms()
+        self.timers.wake_at(min(self.trims.at_ms, next_ms if next_ms > now_ms else now_ms + EXPIRE_PAUSE_MS))
+
+    def _ripen(self, ctx: Context, now_ms: int) -> None:
         timers = self.timers
         stirred: dict[bytes, None] = {}
         timers.sweep()
+        self.dropped = 0
         for _ in range(EXPIRED_AT_ONCE):
-            found = timers.pop_due(now_ms)
+            found = timers.pop_due(now_ms) if self.dropped < EXPIRED_AT_ONCE else None
             if found is None:
                 break
             queue, message = found
@@ -161,18 +183,23 @@ class Queues:
             else:
                 queue.release(message)
                 queue.make_ready(message)
+                self.look_at_limits(queue, now_ms)
             stirred[queue.topic] = None
         for topic in stirred:
             ctx.signal(topic)
-        next_ms = timers.next_ms()
-        timers.wake_at(next_ms if next_ms > now_ms else now_ms + EXPIRE_PAUSE_MS)
+
+    def _trim(self, ctx: Context, now_ms: int) -> None:
+        left = DROPPED_AT_ONCE
+        for queue in self.trims.overfull():
+            left -= self.make_room(ctx, queue, 0, 0, left)
+        self.trims.at_ms = now_ms + TRIM_PAUSE_MS if self.trims.overfull() else NEVER_MS
 
     # Snapshots.
 
     def capture(self) -> WorkQueueState:
         """For a snapshot."""
         queues = [self.by_name[name].capture() for name in self.names]
-        return WorkQueueState(self.last_id, self.now_ms, self.timers.wake_ms, queues)
+        return WorkQueueState(self.last_id, self.now_ms, self.timers.wake_ms, queues, self.trims.at_ms)
 
     def restore(self, state: WorkQueueState) -> None:
         """Have what a snapshot had."""
@@ -181,3 +208,4 @@ class Queues:
         self.names = sorted(self.by_name)
         self.timers.rebuild()
         self.timers.wake_at(state.wake_ms)
+        self.trims.restore(state.trim_ms)

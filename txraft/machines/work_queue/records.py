@@ -190,3 +190,4 @@ class WorkQueueState(msgspec.Struct, array_like=True):
     now_ms: int
     wake_ms: int
     queues: list[QueueState]
+    trim_ms: int
