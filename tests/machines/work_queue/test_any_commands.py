@@ -13,9 +13,9 @@ from tests.machines.work_queue.case import WORK_QUEUE
 from tests.machines.work_queue.model import Model, No
 from tests.statemachine.driver import Driver
 from txraft.errors import Refused
+from txraft.machines.work_queue import discards, trims
 from txraft.machines.work_queue import puts as putting
 from txraft.machines.work_queue import queues as together
-from txraft.machines.work_queue import trims
 from txraft.statemachine import Host
 
 queues = st.sampled_from(["a", "a", "a", "b", "a.dead"])
@@ -164,7 +164,8 @@ class AnyCommands(SynchronousTestCase):
     def test_a_work_queue_is_a_list_of_messages(self) -> None:
         self.agree()
 
-    def test_also_if_it_may_not_drop_more_than_two_at_once(self) -> None:
+    def test_also_if_it_may_not_drop_more_than_two_at_once_nor_free_more_than_one(self) -> None:
         for module in (trims, putting, together):
             self.patch(module, "DROPPED_AT_ONCE", 2)
+        self.patch(discards, "DISCARDED_AT_ONCE", 1)
         self.agree()

@@ -20,6 +20,7 @@ __all__ = [
     "DELAY_S_MAX",
     "LENGTH_MAX",
     "MOVE_MAX",
+    "NEVER_MS",
     "PRIORITIES",
     "QUEUES_MAX",
     "TAKEN_BYTES_MAX",
@@ -87,6 +88,9 @@ DELIVERIES_MAX = 1_000
 
 CHAIN_MAX = 16
 """Dead-letter queues behind each other."""
+
+NEVER_MS = 1 << 62
+"""No log time is as late as that."""
 
 QueueName = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
 DeadLetter = Annotated[str, Meta(max_length=NAME_LENGTH_MAX)]

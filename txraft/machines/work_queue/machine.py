@@ -261,7 +261,7 @@ class WorkQueue(StateMachine):
         """Remove all messages of a queue, those in flight and delayed too; how many."""
         found = self.queues.find(queue)
         self.queues.now_ms = ctx.time_ms
-        purged = self.queues.clear(found)
+        purged = self.queues.clear(found, ctx.time_ms)
         found.totals.purged += purged
         ctx.emit(queue, type="purged", count=purged)
         return Removed(purged)
@@ -271,8 +271,7 @@ class WorkQueue(StateMachine):
         """Remove a queue with its messages and settings; how many messages that were."""
         found = self.queues.find(queue)
         self.queues.now_ms = ctx.time_ms
-        removed = found.length
-        self.queues.remove(found)
+        removed = self.queues.remove(found, ctx.time_ms)
         ctx.emit(queue, type="deleted", count=removed)
         return Removed(removed)
 

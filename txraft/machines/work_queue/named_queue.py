@@ -8,6 +8,7 @@ from operator import attrgetter
 
 from txraft.machines.work_queue.bounds import PRIORITIES, TAKEN_BYTES_MAX
 from txraft.machines.work_queue.dedup import Dedup
+from txraft.machines.work_queue.discards import Part
 from txraft.machines.work_queue.lanes import Lane
 from txraft.machines.work_queue.records import Delivery, Mark, Message, QueueState, Settings, Totals
 
@@ -72,15 +73,21 @@ class NamedQueue:
         self.marks = (Mark(now_ms), Mark(now_ms))
         self.mark_ms = now_ms + MARK_MS
         self.told_ms = 0
-        self.clear()
+        self._begin()
 
-    def clear(self) -> None:
-        """Forget all messages."""
+    def _begin(self) -> None:
         self.lanes: list[Lane | None] = [None] * PRIORITIES
         self.occupied = 0
         self.in_flight: dict[int, Message] = {}
         self.delayed: dict[int, Message] = {}
         self.length = self.bytes = self.held_bytes = 0
+
+    def clear(self) -> list[Part]:
+        """Have no messages any more; where they were."""
+        places = (places for lane in self.lanes if lane is not None for places in (lane.fresh, lane.order, lane.back))
+        parts: list[Part] = [self.in_flight, self.delayed, *places]
+        self._begin()
+        return parts
 
     @property
     def ready(self) -> int:

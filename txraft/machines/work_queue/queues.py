@@ -5,11 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 
 from txraft.errors import Refused
-from txraft.machines.work_queue.bounds import QUEUES_MAX
+from txraft.machines.work_queue.bounds import NEVER_MS, QUEUES_MAX
+from txraft.machines.work_queue.discards import Discards, Part
 from txraft.machines.work_queue.named_queue import NamedQueue
 from txraft.machines.work_queue.records import Message, Returned, WorkQueueState
 from txraft.machines.work_queue.settings import dead_letter_queue
-from txraft.machines.work_queue.timers import NEVER_MS, Timers
+from txraft.machines.work_queue.timers import Timers
 from txraft.machines.work_queue.trims import DROPPED_AT_ONCE, TRIM_PAUSE_MS, Trims, drops_for
 from txraft.statemachine import Context
 
@@ -33,6 +34,7 @@ class Queues:
         names: theirs, sorted.
         timers: of all messages that are in flight or delayed.
         trims: of queues that hold more than they may.
+        discards: what was removed, but is not freed.
         last_id: of the newest message.
         now_ms: the newest log time that a command brought.
         dropped: messages that made room for dead letters in the present portion of what is due.
@@ -43,6 +45,7 @@ class Queues:
         self.names: list[str] = []
         self.timers = Timers(self.by_name)
         self.trims = Trims(self.by_name)
+        self.discards = Discards()
         self.last_id = 0
         self.now_ms = 0
         self.dropped = 0
@@ -70,18 +73,26 @@ class Queues:
             insort(self.names, queue.name)
             ctx.emit(queue.name, type="created")
 
-    def remove(self, queue: NamedQueue) -> None:
-        """Have it no more, nor its messages."""
-        self.clear(queue)
+    def remove(self, queue: NamedQueue, now_ms: int) -> int:
+        """Have it no more, nor its messages; how many."""
+        cleared = self.clear(queue, now_ms)
+        known = len(queue.dedup)
+        self._discard(queue.dedup.clear(), known, now_ms)
         del self.by_name[queue.name]
         del self.names[bisect_left(self.names, queue.name)]
+        return cleared
 
-    def clear(self, queue: NamedQueue) -> int:
+    def clear(self, queue: NamedQueue, now_ms: int) -> int:
         """Remove all messages of a queue; how many."""
         cleared = queue.length
-        queue.clear()
-        self.timers.sweep()
+        parts = queue.clear()
+        self._discard([self.timers.sweep(), *parts], cleared, now_ms)
         return cleared
+
+    def _discard(self, parts: list[Part], count: int, now_ms: int) -> None:
+        self.discards.add(parts, count, now_ms)
+        if self.discards.at_ms < self.timers.wake_ms:
+            self.timers.wake_at(self.discards.at_ms)
 
     # Messages.
 
@@ -164,8 +175,10 @@ class Queues:
         self._ripen(ctx, now_ms)
         if self.trims.at_ms <= now_ms:
             self._trim(ctx, now_ms)
+        if self.discards.at_ms <= now_ms:
+            self.discards.free(now_ms)
         next_ms = self.timers.next_ms()
-        self.timers.wake_at(min(self.trims.at_ms, next_ms if next_ms > now_ms else now_ms + EXPIRE_PAUSE_MS))
+        self.timers.wake_at(min(self.trims.at_ms, self.discards.at_ms, next_ms if next_ms > now_ms else now_ms + EXPIRE_PAUSE_MS))
 
     def _ripen(self, ctx: Context, now_ms: int) -> None:
         timers = self.timers
@@ -199,7 +212,9 @@ class Queues:
     def capture(self) -> WorkQueueState:
         """For a snapshot."""
         queues = [self.by_name[name].capture() for name in self.names]
-        return WorkQueueState(self.last_id, self.now_ms, self.timers.wake_ms, queues, self.trims.at_ms)
+        return WorkQueueState(
+            self.last_id, self.now_ms, self.timers.wake_ms, queues, self.trims.at_ms, self.discards.left, self.discards.at_ms
+        )
 
     def restore(self, state: WorkQueueState) -> None:
         """Have what a snapshot had."""
@@ -209,3 +224,4 @@ class Queues:
         self.timers.rebuild()
         self.timers.wake_at(state.wake_ms)
         self.trims.restore(state.trim_ms)
+        self.discards.restore(state.unfreed, state.free_ms)

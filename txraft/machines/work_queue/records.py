@@ -191,3 +191,5 @@ class WorkQueueState(msgspec.Struct, array_like=True):
     wake_ms: int
     queues: list[QueueState]
     trim_ms: int
+    unfreed: int
+    free_ms: int

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush, heapreplace
 
+from txraft.machines.work_queue.bounds import NEVER_MS
 from txraft.machines.work_queue.named_queue import NamedQueue
 from txraft.machines.work_queue.records import Message
 
-__all__ = ["NEVER_MS", "Timers"]
-
-NEVER_MS = 1 << 62
+__all__ = ["Entry", "Timers"]
 
 _SLACK = 256
 """Forgotten entries that are not worth the effort of sweeping."""
+
+Entry = tuple[int, int, str]
+"""When to look, for which message, and in which queue."""
 
 
 class Timers:
@@ -32,7 +34,7 @@ class Timers:
 
     def __init__(self, queues: dict[str, NamedQueue]) -> None:
         self._queues = queues
-        self._heap: list[tuple[int, int, str]] = []
+        self._heap: list[Entry] = []
         self._heap_max = _SLACK
         self.wake_ms = NEVER_MS
         self.wake: float | None = None
@@ -47,7 +49,7 @@ class Timers:
         if due_ms < self.wake_ms:
             self.wake_at(due_ms)
         if len(heap) > self._heap_max:
-            self.rebuild()
+            self._look_for_others()
 
     def gone(self, message_id: int) -> None:
         """It does not any more. Most are acknowledged in the order of their deadlines: then the entry goes at once."""
@@ -87,17 +89,33 @@ class Timers:
                 return queue, message
         return None
 
-    def sweep(self) -> None:
-        """Drop what means nothing, if that is most of it. Else it would all be passed over at once when its time has come."""
-        queues, heap = self._queues.values(), self._heap
-        if len(heap) > len(queues) + _SLACK and len(heap) > 2 * sum(len(queue.in_flight) + len(queue.delayed) for queue in queues):
-            self.rebuild()
+    def sweep(self) -> list[Entry]:
+        """Drop what means nothing, if that is most of it. Else it would all be passed over at once when its time has come.
 
-    def rebuild(self) -> None:
-        """One entry for each message that is in flight or delayed. The next time is when there are twice as many."""
+        Returned is what there was, for it may be much to free.
+        """
+        if len(self._heap) > len(self._queues) + _SLACK and len(self._heap) > 2 * self._timed():
+            return self.rebuild()
+        return []
+
+    def _timed(self) -> int:
+        return sum(len(queue.in_flight) + len(queue.delayed) for queue in self._queues.values())
+
+    def _look_for_others(self) -> None:
+        """Sort out the others if there are half as many of them; if it just has become more, look again in good time."""
+        bound = self._timed() + (len(self._queues) + _SLACK) // 2
+        if 2 * len(self._heap) > 3 * bound:
+            self.rebuild()
+        else:
+            self._heap_max = 2 * bound
+
+    def rebuild(self) -> list[Entry]:
+        """One entry for each message that is in flight or delayed. Look again when there are twice as many. Returned is what there was."""
+        before = self._heap
         queues = self._queues.values()
         self._heap = [
             (one.due_ms, one.id, queue.name) for queue in queues for part in (queue.in_flight, queue.delayed) for one in part.values()
         ]
         heapify(self._heap)
         self._heap_max = 2 * len(self._heap) + len(queues) + _SLACK
+        return before

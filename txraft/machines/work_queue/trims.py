@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
+from txraft.machines.work_queue.bounds import NEVER_MS
 from txraft.machines.work_queue.named_queue import NamedQueue
-from txraft.machines.work_queue.timers import NEVER_MS
 
 __all__ = ["DROPPED_AT_ONCE", "TRIM_PAUSE_MS", "Trims", "drops_for"]
 
