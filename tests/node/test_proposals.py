@@ -11,7 +11,7 @@ from txraft.core.ids import Index, Term
 from txraft.errors import NotApplied
 from txraft.limits import Limits, Timing
 from txraft.node.ports import Caller
-from txraft.node.proposals import Proposals
+from txraft.node.proposals import PATIENCE_S, Proposals
 from txraft.statemachine.log_commands import KeepSession, decode_log_command
 from txraft.statemachine.results import answer_of_value
 
@@ -54,6 +54,50 @@ class ProposalsTests(SynchronousTestCase):
         self.assertEqual(len(self.batches), 1)
         self.clock.advance(0)
         self.assertEqual([len(batch) for batch in self.batches], [2, 1])
+
+    def take_patiently(self, *request_ids: int) -> None:
+        for request_id in request_ids:
+            self.proposals.take(self.caller, request_id, KeepSession(0, request_id), patient=True)
+            self.proposals.frame_taken()
+
+    def accept(self, first_index: int) -> None:
+        self.proposals.proposed(Proposed(Index(first_index), Term(1), len(self.batches[-1])))
+
+    def test_patient_commands_wait_for_each_other(self) -> None:
+        self.take_patiently(1)
+        self.clock.advance(PATIENCE_S / 2)
+        self.take_patiently(2, 3)
+        self.assertEqual(self.batches, [])
+        self.clock.advance(PATIENCE_S / 2)
+        self.assertEqual([len(batch) for batch in self.batches], [3])
+        self.accept(7)
+        self.take_patiently(4)
+        self.apply(7, 8, 9)
+        self.proposals.batch_applied(9)
+        self.assertEqual(len(self.batches), 1)
+        self.clock.advance(PATIENCE_S)
+        self.assertEqual([len(batch) for batch in self.batches], [3, 1])
+
+    def test_patient_commands_go_along_with_one_that_is_not_in_their_order(self) -> None:
+        self.take_patiently(1, 2)
+        self.take(3)
+        self.proposals.frame_taken()
+        sessions = [getattr(decode_log_command(payload), "session", None) for payload in self.batches[0]]
+        self.assertEqual(sessions, [1, 2, 3])
+        self.accept(7)
+        self.take_patiently(4)
+        self.take(5)
+        self.clock.advance(0)
+        self.assertEqual([len(batch) for batch in self.batches], [3, 2])
+
+    def test_patient_commands_are_told_when_leadership_is_lost_and_the_next_are_as_patient(self) -> None:
+        self.take_patiently(1)
+        self.proposals.lost("for the test")
+        self.assertEqual(self.caller.problems(), [(1, "not_applied", "leadership_lost")])
+        self.take_patiently(2)
+        self.assertEqual(self.batches, [])
+        self.clock.advance(2 * PATIENCE_S)
+        self.assertEqual([len(batch) for batch in self.batches], [1])
 
     def test_with_two_batches_under_way_the_next_gathers_until_one_is_applied(self) -> None:
         for first_index in (7, 8):

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass, verifyObject
 
 from tests.statemachine.machines import Plain, Recorder
-from txraft.statemachine import Context, IStateMachine, Meta, StateMachine, command, query
+from txraft.statemachine import Context, IStateMachine, Meta, StateMachine, command, patient_command, query
 
 if TYPE_CHECKING:
     from nowhere import Something  # type: ignore[import-not-found]
@@ -191,6 +191,21 @@ class Mistakes(SynchronousTestCase):
         ):
             self.rejected(do, f"Shelf.{name}", name=name)
         self.rejected(private, "Shelf.do: parameter '_a'")
+
+    def test_a_patient_command_stays_one_when_it_is_overridden(self) -> None:
+        class Keeper(StateMachine):
+            @patient_command
+            def keep(self, ctx: Context) -> None: ...
+
+            @command
+            def put(self, ctx: Context) -> None: ...
+
+        class Better(Keeper):
+            def keep(self, ctx: Context) -> None: ...
+
+        for made in (Keeper(), Better()):
+            commands = made.declaration().commands
+            self.assertEqual({name: one.patient for name, one in commands.items()}, {"keep": True, "put": False})
 
     def test_a_command_that_waits_without_saying_for_what(self) -> None:
         def do(self: Any, ctx: Context, wait_s: float = 0.0) -> None: ...

@@ -283,7 +283,7 @@ class Gate:
         invoke = Invoke(
             self._now_ms(), command.session, request.serial, first_outstanding, request.machine, request.command, request.arguments
         )
-        self._proposals.take(caller, request.id, invoke)
+        self._proposals.take(caller, request.id, invoke, patient=self._host.is_patient(request.machine, request.command))
 
     def run_query(self, query: Confirmable) -> bytes:
         """Answer a query from the state as it is now; or nothing, from which the index is taken."""

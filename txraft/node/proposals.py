@@ -20,6 +20,9 @@ from txraft.statemachine.results import answer_of_problem
 
 __all__ = ["Proposals"]
 
+PATIENCE_S = 0.02
+"""How long a patient command waits for others to go into the log with it."""
+
 Waiting = tuple[Caller | None, int, LogCommand]
 
 
@@ -36,6 +39,7 @@ class Proposals:
         self._payloads: list[bytes] = []
         self._gathered_bytes = 0
         self._gathering_since = 0.0
+        self._is_due = False  # not all that has gathered is patient, or its patience is over
         self._proposing: list[Waiting] = []
         self._pending: deque[tuple[int, Waiting]] = deque()
         self._batches: deque[tuple[int, float]] = deque()
@@ -50,8 +54,9 @@ class Proposals:
         """How many more are taken before callers are told `overloaded`."""
         return self._limits.requests_pending_max - self.count
 
-    def take(self, caller: Caller | None, request_id: int, command: LogCommand) -> None:
-        """Take a command, to be proposed at the end of this turn; without a caller nobody is answered, and nothing refused.
+    def take(self, caller: Caller | None, request_id: int, command: LogCommand, *, patient: bool = False) -> None:
+        """Take a command, to be proposed at the end of this turn, or when it is `patient`, with others or after `PATIENCE_S`. Without a
+        caller nobody is answered, and nothing refused.
 
         Raises:
             NotApplied: `overloaded`; too many wait already.
@@ -61,6 +66,10 @@ class Proposals:
             self._require_room(len(payload))
         if not self._gathered:
             self._gathering_since = self._clock.seconds()
+            if patient:
+                self._clock.callLater(PATIENCE_S, self._patience_is_over)
+        if not patient and not self._is_due:
+            self._is_due = True
             if len(self._batches) < self._limits.batches_in_flight_max:
                 self._clock.callLater(0, self._propose_gathered)
         self._gathered.append((caller, request_id, command))
@@ -73,6 +82,11 @@ class Proposals:
         if self._gathered and self._gathered_bytes + size_bytes > self._limits.uncommitted_bytes_max:
             raise NotApplied("overloaded", f"{self._gathered_bytes} bytes of commands are waiting on this node already; try again later")
 
+    def _patience_is_over(self) -> None:
+        if self._gathered:
+            self._is_due = True
+            self._propose_gathered()
+
     def frame_taken(self) -> None:
         """A client's frame is taken whole: if nothing else is under way, there is nothing to wait for."""
         if not self._batches:
@@ -80,8 +94,9 @@ class Proposals:
 
     def _propose_gathered(self) -> None:
         # Between a batch and its `Proposed` other effects may be carried out; the next batch must not mix with it.
-        if not self._gathered or self._proposing or len(self._batches) >= self._limits.batches_in_flight_max:
+        if not self._is_due or not self._gathered or self._proposing or len(self._batches) >= self._limits.batches_in_flight_max:
             return
+        self._is_due = False
         require(len(self._payloads) == len(self._gathered), "as many payloads are proposed as callers wait")
         self._proposing, self._gathered = self._gathered, []
         payloads, self._payloads, self._gathered_bytes = self._payloads, [], 0
@@ -129,6 +144,7 @@ class Proposals:
 
     def _refuse_gathered(self, problem: NotApplied) -> None:
         gathered, self._gathered, self._payloads, self._gathered_bytes = self._gathered, [], [], 0
+        self._is_due = False
         _answer_all(gathered, problem)
 
     def expire(self, now: float) -> None:

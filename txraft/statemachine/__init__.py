@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from txraft.errors import MachineUnavailable, NotApplied, Refused
 from txraft.statemachine.context import Context
-from txraft.statemachine.declared import StateMachine, command, query
+from txraft.statemachine.declared import StateMachine, command, patient_command, query
 from txraft.statemachine.host import Host
 from txraft.statemachine.interfaces import IStateMachine, IStateMachinePlugin, ISupplier, IWatched
 from txraft.statemachine.operations import Declaration, Operation
@@ -32,5 +32,6 @@ __all__ = [
     "StateMachinePlugin",
     "available_plugins",
     "command",
+    "patient_command",
     "query",
 ]

@@ -17,7 +17,7 @@ from txraft.statemachine.events import History
 from txraft.statemachine.interfaces import ISupplier, IWatched
 from txraft.statemachine.operations import WAIT_PARAMETER, Declaration, Operation
 
-__all__ = ["StateMachine", "command", "query"]
+__all__ = ["StateMachine", "command", "patient_command", "query"]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -30,6 +30,15 @@ def command(method: Method) -> Method:
     return _marked(method, "command")
 
 
+def patient_command(method: Method) -> Method:
+    """Mark a method as a command whose callers are in no hurry, such as one that keeps something alive.
+
+    The leader keeps it for some milliseconds, so that many of them, or others, go into the log together: alone, each costs as much as they
+    all would.
+    """
+    return _marked(method, "patient command")
+
+
 def query(method: Method) -> Method:
     """Mark a method as a query: it runs on one server, outside the log, and changes nothing."""
     return _marked(method, "query")
@@ -37,7 +46,8 @@ def query(method: Method) -> Method:
 
 def _marked(method: Method, kind: str) -> Method:
     if not isinstance(method, FunctionType):
-        raise TypeError(f"@{kind} marks a plain method, not {method!r}; write it without parentheses and under no other decorator")
+        mark = kind.replace(" ", "_")
+        raise TypeError(f"@{mark} marks a plain method, not {method!r}; write it without parentheses and under no other decorator")
     setattr(method, _MARK, kind)
     return method
 
@@ -122,7 +132,9 @@ def _declaration_of(cls: type[StateMachine]) -> Declaration:
         marks.update((name, kind) for name, value in vars(base).items() if (kind := _mark_of(value)) is not None)
     found: dict[str, dict[str, Operation]] = {"command": {}, "query": {}}
     for name, kind in sorted(marks.items()):
-        found[kind][name] = _operation_of(f"{cls.__qualname__}.{name}", name, inspect.getattr_static(cls, name), kind)
+        patience, _, kind = kind.rpartition(" ")
+        method = inspect.getattr_static(cls, name)
+        found[kind][name] = _operation_of(f"{cls.__qualname__}.{name}", name, method, kind, patient=bool(patience))
     if cls.deadline is not StateMachine.deadline and cls.expire is StateMachine.expire:
         raise TypeError(f"{cls.__qualname__}: deadline() without expire(ctx): nothing would happen at the deadline")
     waiting = sorted(name for name, operation in found["command"].items() if WAIT_PARAMETER in operation.parameters)
@@ -140,7 +152,7 @@ def _mark_of(value: Any) -> str | None:
     return mark
 
 
-def _operation_of(place: str, name: str, method: Any, kind: str) -> Operation:
+def _operation_of(place: str, name: str, method: Any, kind: str, *, patient: bool) -> Operation:
     if not isinstance(method, FunctionType):
         raise TypeError(f"{place}: a {kind} is a plain method, not {method!r}")
     if name.startswith("_") or name in RESERVED:
@@ -160,7 +172,7 @@ def _operation_of(place: str, name: str, method: Any, kind: str) -> Operation:
     fields = [_field_of(f"{place}: parameter {parameter.name!r}", parameter, method) for parameter in parameters]
     try:
         arguments = msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True, omit_defaults=True)
-        return Operation(name, arguments, inspect.cleandoc(method.__doc__ or ""), _returned_by(method))
+        return Operation(name, arguments, inspect.cleandoc(method.__doc__ or ""), _returned_by(method), patient)
     except TypeError as error:
         raise TypeError(f"{place.rpartition('.')[0]}.{error}") from None
 

@@ -42,7 +42,7 @@ class Host:
         applied_index: of the newest entry.
         on_machine_error: told of bugs in machines, to log them: machine, operation, traceback.
         on_signal: told what something happened to, for those who wait: machine, topic. In the midst of an entry: only to be noted.
-        waiting_commands: names of commands that may wait; most others are told from them by their names alone.
+        waiting_commands: names of commands that may wait, or are patient; most others are told from them by their names alone.
 
     Raises:
         MachineUnavailable: a plug-in is missing or broken.
@@ -224,6 +224,10 @@ class Host:
         hosted, operation = found
         return hosted.wait_of(operation, arguments)
 
+    def is_patient(self, machine: str, command: str) -> bool:
+        """Whether a command may be kept for a moment before it is proposed."""
+        return self._commands[machine, command][1].patient
+
     def is_answered(self, session: int, serial: int) -> bool:
         """Whether a command of a session needs no wait: it has an answer, or its session is gone."""
         return self._sessions.is_answered(session, serial)
@@ -264,7 +268,7 @@ class Host:
         declaration = hosted.loaded.declaration
         self._commands.update({(hosted.name, name): (hosted, operation) for name, operation in declaration.commands.items()})
         self._queries.update({(hosted.name, name): (hosted, operation) for name, operation in declaration.queries.items()})
-        self.waiting_commands |= {name for name, operation in declaration.commands.items() if WAIT_PARAMETER in operation.parameters}
+        self.waiting_commands |= {name for name, one in declaration.commands.items() if one.patient or WAIT_PARAMETER in one.parameters}
         hosted.note_deadline()
         self._set_wake()
 

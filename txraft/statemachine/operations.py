@@ -37,12 +37,14 @@ class Operation:
         arguments: a `msgspec.Struct` with one field for each parameter; made with `forbid_unknown_fields=True`.
         doc: for people; its first line stands in lists.
         returns: the type of the result, as far as it is known; shown, not enforced.
+        patient: whoever calls it is in no hurry: see `patient_command`.
     """
 
     name: str
     arguments: type[msgspec.Struct]
     doc: str = ""
     returns: Any = Any
+    patient: bool = False
     decoder: msgspec.msgpack.Decoder[msgspec.Struct] = field(init=False)
     parameters: tuple[str, ...] = field(init=False)
     _required: int = field(init=False)

@@ -12,7 +12,7 @@ from txraft.machines.config_store.operations import Compare, Operation, Put, Ran
 from txraft.machines.config_store.ranges import read_range
 from txraft.machines.config_store.transaction import Writer, check_put, run_transaction
 from txraft.machines.config_store.versions import Versions
-from txraft.statemachine import Context, Meta, StateMachine, command, query
+from txraft.statemachine import Context, Meta, StateMachine, command, patient_command, query
 
 __all__ = ["ConfigStore"]
 
@@ -153,7 +153,7 @@ class ConfigStore(StateMachine):
         lease = self._leases.grant(id or self._leases.free_id(ctx.index), ttl_s, ctx.time_ms)
         return {"id": lease.id, "ttl_s": ttl_s, "revision": self._versions.revision}
 
-    @command
+    @patient_command
     def lease_keep_alive(self, ctx: Context, id: LeaseId) -> dict[str, Any]:
         """From now on the lease has its full time again."""
         self._begin(ctx)
