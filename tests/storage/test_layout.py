@@ -28,6 +28,21 @@ class ModeTests(SynchronousTestCase):
         for path in [self.root, *self.root.rglob("*")]:
             self.assertEqual(path.stat().st_mode & 0o777, 0o700 if path.is_dir() else 0o600, path)
 
+    def test_nodes_that_begin_at_once_below_a_new_directory_make_it_together(self) -> None:
+        make, neighbours = Path.mkdir, 0
+
+        def with_a_neighbour(path: Path, *args: object, **options: object) -> None:
+            nonlocal neighbours
+            if path.name == self.root.parent.name and not path.exists():
+                neighbours += 1
+                make(path)
+            make(path, *args, **options)  # type: ignore[arg-type]
+
+        self.patch(Path, "mkdir", with_a_neighbour)
+        with no_sync():
+            open_storage(self.root).close()
+        self.assertEqual((neighbours, self.root.is_dir()), (1, True))
+
     def test_an_empty_directory_and_our_own_are_made_private(self) -> None:
         self.root.mkdir(parents=True, mode=0o755)
         with no_sync():

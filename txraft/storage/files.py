@@ -86,10 +86,10 @@ def sync_directory(path: Path) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a private directory, durably, and its missing ancestors."""
+    """Make a private directory, durably, and its missing ancestors. Another node may be making the same ones for its own."""
     if not path.parent.is_dir():
         make_directory(path.parent)
-    path.mkdir(mode=DIRECTORY_MODE)
+    path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
     sync_directory(path.parent)
 
 
