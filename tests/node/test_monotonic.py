@@ -101,6 +101,11 @@ class MonotonicReactorTests(SynchronousTestCase):
         self.assertEqual(self.called, ["other"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_after_stop_nothing_is_left_with_the_reactor(self) -> None:
+        self.clock.callLater(0, self.called.append, "never")
+        self.clock.stop()
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
     def test_after_stop_nothing_is_called_and_the_thread_ends(self) -> None:
         self.clock.callLater(0.001, self.called.append, "never")
         thread = next(thread for thread in threading.enumerate() if thread.name == "txraft-clock")

@@ -45,6 +45,7 @@ class MonotonicReactor:
         self._order = itertools.count()
         self._calls: list[tuple[float, int, DelayedCall]] = []
         self._soon: list[DelayedCall] = []
+        self._turn: Any = None
         self._live: set[DelayedCall] = set()
         self._thread: threading.Thread | None = None
         self._pipe: tuple[int, int] | None = None
@@ -66,7 +67,7 @@ class MonotonicReactor:
             self._schedule(call)
         else:
             if not self._soon:
-                self._reactor.callLater(0, self._run_soon)
+                self._turn = self._reactor.callLater(0, self._run_soon)
             self._soon.append(call)
         return call
 
@@ -79,6 +80,8 @@ class MonotonicReactor:
         self._live.clear()
         self._calls.clear()
         self._soon.clear()
+        if self._turn is not None and self._turn.active():
+            self._turn.cancel()
         if self._pipe is not None:
             os.close(self._pipe[1])
             self._pipe = None
