@@ -178,6 +178,22 @@ class Bounds(Case):
         self.world.settle()
         self.world.waits.forget(self.caller)
 
+    def test_a_line_that_is_gone_does_not_take_the_next_one_of_its_topic_with_it(self) -> None:
+        """Found by review: what the next one had promised was forgotten, and whoever waited in it was not told of anything any more."""
+        self.world.take(self.caller, 1)
+        self.world.full = True
+        self.put("a")
+        self.world.waits.forget(self.caller)
+        self.world.full = False
+        self.world.take(self.caller, 2)
+        self.world.waits.applied()
+        self.world.take(self.caller, 3)
+        self.assertEqual((self.ids(), self.world.waits.count), ([2], 1))
+        self.world.settle()
+        self.put("b")
+        self.world.settle()
+        self.assertEqual(told(self.caller), {2: ["a"], 3: ["b"]})
+
     def test_one_whose_wait_is_over_then_is_told_so(self) -> None:
         self.world.take(self.caller, wait_s=1.0)
         self.world.full = True

@@ -234,5 +234,6 @@ class WaitingCommands:
         return self._host.hosted(line.machine).supply(line.topic) - line.promised
 
     def _tidy(self, line: Line) -> None:
-        if not line.waiting and not line.under_way:
-            self._lines.pop((line.machine, line.topic), None)
+        # It may have been stirred, forgotten, and followed by another one of the same topic.
+        if not line.waiting and not line.under_way and self._lines.get((line.machine, line.topic)) is line:
+            del self._lines[line.machine, line.topic]
