@@ -97,11 +97,11 @@ class Buggy(StateMachine):
         return RESULTS[name]
 
     @command
-    def give_nested(self, ctx: Context, levels: int) -> Any:
+    def give_nested(self, ctx: Context, levels: int, in_key: bool = False) -> Any:
         nested: Any = 0
-        for _ in range(levels):
-            nested = [nested]
-        return nested
+        for _ in range(levels - in_key):
+            nested = (nested,)
+        return {nested: 0} if in_key else nested
 
     @command
     def give_shared(self, ctx: Context) -> list[int]:

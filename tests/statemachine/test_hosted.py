@@ -33,20 +33,21 @@ class Bugs(SynchronousTestCase):
         self.assertEqual(self.driver.ask("buggy", "count"), 5)
 
     def test_how_deep_a_result_may_be_nested_does_not_depend_on_the_servers_stack(self) -> None:
-        def answer(levels: int, frames: int) -> object:
+        def answer(levels: int, frames: int, *, in_key: bool) -> object:
             if frames:
-                return answer(levels, frames - 1)
+                return answer(levels, frames - 1, in_key=in_key)
             try:
-                return self.driver.call("buggy", "give_nested", levels=levels)
+                return self.driver.call("buggy", "give_nested", levels=levels, in_key=in_key)
             except Unknown as problem:
                 return problem.message
 
-        for levels in (1, RESULT_NESTING_MAX - 1):
-            self.assertIsInstance(answer(levels, 0), list)
-        for levels in (RESULT_NESTING_MAX + 1, 700, 900, 970, 5_000):
-            told = {str(answer(levels, frames)) for frames in (0, 20, 120)}
-            self.assertEqual(told, {str(answer(RESULT_NESTING_MAX + 1, 0))})
-        self.assertIn("failed with ValueError", str(answer(900, 0)))
+        for in_key in (False, True):  # in a key: found by review
+            for levels in (1, RESULT_NESTING_MAX - 1):
+                self.assertIsInstance(answer(levels, 0, in_key=in_key), dict if in_key else list)
+            for levels in (RESULT_NESTING_MAX + 1, 700, 900, 970, 5_000):
+                told = {str(answer(levels, frames, in_key=in_key)) for frames in (0, 20, 120)}
+                self.assertEqual(told, {str(answer(RESULT_NESTING_MAX + 1, 0, in_key=False))})
+        self.assertIn("failed with ValueError", str(answer(900, 0, in_key=False)))
 
     def test_wide_results_are_not_deep(self) -> None:
         self.driver.call("buggy", "give", name="wide")

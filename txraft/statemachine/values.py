@@ -10,6 +10,7 @@ and sets, so that equal values have equal bytes on every server. Answers and dig
 from __future__ import annotations
 
 import datetime
+from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
@@ -87,13 +88,17 @@ def refuse_deep_nesting(encoded: bytes) -> None:
         level = [decode_value(encoded)]
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
-    for _ in range(RESULT_NESTING_MAX + 1):
-        level = [inner for item in level if type(item) in (list, dict) for inner in (item.values() if type(item) is dict else item)]
+    for _ in range(RESULT_NESTING_MAX):
+        # Keys of maps may be nested, too: an array is a tuple there.
+        level = [
+            inner for item in level for inner in (chain(item, item.values()) if type(item) is dict else item) if type(inner) in _NESTED
+        ]
         if not level:
             return
     raise ValueError(_TOO_DEEP)
 
 
+_NESTED = frozenset([dict, list, tuple])
 _TOO_DEEP = f"nested deeper than {RESULT_NESTING_MAX} levels, or within itself"
 
 
