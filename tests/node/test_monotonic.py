@@ -106,6 +106,14 @@ class MonotonicReactorTests(SynchronousTestCase):
         self.clock.stop()
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def test_after_stop_nothing_is_left_of_turns_that_a_timer_came_before(self) -> None:
+        self.clock.callLater(0, self.called.append, "now")
+        self.clock.callLater(0.001, self.called.append, "a timer")
+        self.reactor.run_one(timeout=10)
+        self.clock.callLater(0, self.called.append, "never")
+        self.clock.stop()
+        self.assertEqual((self.called, self.reactor.getDelayedCalls()), (["now", "a timer"], []))
+
     def test_after_stop_nothing_is_called_and_the_thread_ends(self) -> None:
         self.clock.callLater(0.001, self.called.append, "never")
         thread = next(thread for thread in threading.enumerate() if thread.name == "txraft-clock")

@@ -131,7 +131,9 @@ class MonotonicReactor:
 
     def _run_due(self) -> None:
         # If the wall clock was set back just now, the reactor's own zero delay has become a long one: any call due ends it.
-        self._run_soon()
+        if self._soon:
+            self._turn.cancel()
+            self._run_soon()
         now = self.seconds()
         while self._calls and self._calls[0][0] <= now:
             due, _, call = heapq.heappop(self._calls)
