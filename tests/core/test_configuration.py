@@ -76,8 +76,18 @@ class Contents(SynchronousTestCase):
     def test_it_comes_back_from_its_entry(self) -> None:
         self.assertEqual(Configuration.decode(of("abc", "x").encode()), of("abc", "x"))
 
-    def test_one_stored_before_there_were_learners_can_be_read(self) -> None:
+    def test_one_stored_before_there_were_learners_or_directories_can_be_read(self) -> None:
         self.assertEqual(Configuration.decode(msgpack.encode([{"a": "a:1"}])), of("a"))
+        self.assertEqual(Configuration.decode(msgpack.encode([{"a": "a:1"}, {"x": "x:1"}])), of("a", "x"))
+
+    def test_marks_of_directories_are_added_for_members_and_known_ones_stay(self) -> None:
+        marked = of("ab", "x").with_directories({"b": "b1", "z": "z1", "a": ""})
+        self.assertEqual(marked, Configuration.of({"a": "a:1", "b": "b:1"}, {"x": "x:1"}, {"b": "b1"}))
+
+        again = marked.with_directories({"x": "x1", "b": "other", "a": "a1"})
+
+        self.assertEqual(again.directories, {"a": "a1", "b": "b1", "x": "x1"})
+        self.assertEqual(Configuration.decode(again.encode()), again)
 
     def test_other_bytes_are_refused(self) -> None:
         for payload in (b"", b"\xc1", msgpack.encode({"a": 1}), msgpack.encode([["a", "b"]])):

@@ -20,15 +20,21 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
     """The members of the cluster by role, each with the address of its peer port. It lives in the log as an entry.
 
     A later field (the voters to come, in joint consensus) can be added behind these without changing what is stored.
+
+    Attributes:
+        directories: the mark of each member's data directory, once it is known: see `directories`.
     """
 
     voters: dict[str, str]
     learners: dict[str, str] = {}
+    directories: dict[str, str] = {}
 
     @classmethod
-    def of(cls, voters: Mapping[str, str], learners: Mapping[str, str] | None = None) -> Configuration:
+    def of(
+        cls, voters: Mapping[str, str], learners: Mapping[str, str] | None = None, directories: Mapping[str, str] | None = None
+    ) -> Configuration:
         """A configuration with its members in a fixed order, so that equal ones have equal bytes."""
-        return cls(dict(sorted(voters.items())), dict(sorted((learners or {}).items())))
+        return cls(dict(sorted(voters.items())), dict(sorted((learners or {}).items())), dict(sorted((directories or {}).items())))
 
     @classmethod
     def decode(cls, payload: bytes) -> Configuration:
@@ -43,6 +49,11 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
     def members(self) -> dict[str, str]:
         """Address by server, voters and learners."""
         return {**self.voters, **self.learners}
+
+    def with_directories(self, marks: Mapping[str, str]) -> Configuration:
+        """The same members, and these marks of theirs beside those that are known; a known one stays as it is."""
+        new = {member: mark for member, mark in marks.items() if mark and member in self.members}
+        return Configuration.of(self.voters, self.learners, {**new, **self.directories})
 
     def is_voter(self, server: ServerId) -> bool:
         """Whether `server` has a vote."""

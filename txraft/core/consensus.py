@@ -8,10 +8,10 @@ Source: Figure 3.1, "Rules for Servers"; Figure 10.1 (the box "consensus module"
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from txraft.core import append_entries, follower, leader, reads, request_vote
+from txraft.core import append_entries, directories, follower, leader, reads, request_vote
 from txraft.core.configuration import Configuration, ConfigurationHistory
 from txraft.core.effects import ConfigurationChanged, Effect, Metadata, Receipt, ResetElectionTimer
 from txraft.core.entry import Entry
@@ -171,6 +171,11 @@ class ConsensusModule:
     def heartbeat_timeout(self, now: float) -> list[Effect]:
         """A heartbeat is due. Source: §3.4; §6.2."""
         leader.heartbeat_timeout(self.server, now)
+        return self.server.finish_step()
+
+    def directories_seen(self, now: float, marks: Mapping[ServerId, str]) -> list[Effect]:
+        """The marks of the data directories of this server and of those it is connected with, as far as they are known."""
+        directories.seen(self.server, marks)
         return self.server.finish_step()
 
     def peer_unreachable(self, peer: ServerId) -> list[Effect]:
