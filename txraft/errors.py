@@ -13,6 +13,7 @@ __all__ = [
     "DamagedLog",
     "DataDirectoryInUse",
     "DiskFailed",
+    "DiskFull",
     "ForeignDirectory",
     "Halted",
     "MachineUnavailable",
@@ -153,6 +154,13 @@ class DamagedLog(StorageError):
 
 class DiskFailed(StorageError):
     """A write or fsync failed. It is never retried: what the kernel dropped cannot be known. The server stops."""
+
+
+class DiskFull(StorageError):
+    """There was no room for a write, and nothing of it was made durable: the same write may be tried again once there is room.
+
+    Until then the server takes no commands. What it has is safe, and it can be read.
+    """
 
 
 class RemoteProtocolError(TxraftError):

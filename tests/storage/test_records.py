@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import closing
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from tests.support.disk import command, commands
 from txraft.core.entry import Entry
 from txraft.errors import Halted
 from txraft.limits import INDEX_MAX
+from txraft.storage.files import REAL_FILES
 from txraft.storage.records import (
     HEADER_BYTES,
     decode_body,
@@ -39,8 +41,8 @@ class FileCase(SynchronousTestCase):
 
     def bodies(self, content: bytes, sequence: int = 1, stop: int | None = None) -> list[bytes]:
         self.path.write_bytes(content)
-        with self.path.open("rb") as file:
-            found = scan(file.fileno(), 0, len(content) if stop is None else stop, sequence, SEED)
+        with closing(REAL_FILES.open(self.path)) as file:
+            found = scan(file, 0, len(content) if stop is None else stop, sequence, SEED)
             return [bytes(record.body) for record in found]
 
 
@@ -85,32 +87,32 @@ class FrameTests(FileCase):
         later = record(b"later", 9, 8)
         self.path.write_bytes(b"rubbish" + later + bytes(100))
         size = self.path.stat().st_size
-        with self.path.open("rb") as file:
-            self.assertEqual(inspect_rest(file.fileno(), 0, size, 8, SEED), (7 + len(later), 7))
-            self.assertEqual(inspect_rest(file.fileno(), 0, size, 9, SEED), (7 + len(later), None))
-            self.assertEqual(inspect_rest(file.fileno(), 0, size, 8, SEED + 1), (7 + len(later), None))
-            self.assertEqual(inspect_rest(file.fileno(), 7 + len(later), size, 8, SEED), (7 + len(later), None))
+        with closing(REAL_FILES.open(self.path)) as file:
+            self.assertEqual(inspect_rest(file, 0, size, 8, SEED), (7 + len(later), 7))
+            self.assertEqual(inspect_rest(file, 0, size, 9, SEED), (7 + len(later), None))
+            self.assertEqual(inspect_rest(file, 0, size, 8, SEED + 1), (7 + len(later), None))
+            self.assertEqual(inspect_rest(file, 7 + len(later), size, 8, SEED), (7 + len(later), None))
 
     def test_proof_is_found_at_every_place_around_the_end_of_a_chunk(self) -> None:
         chunk = 256 * 1024
         for at in range(chunk - HEADER_BYTES - 2, chunk + 3):
             self.path.write_bytes(bytes(at) + record(b"", 9, 8))
-            with self.path.open("rb") as file:
-                self.assertEqual(inspect_rest(file.fileno(), 0, at + HEADER_BYTES, 8, SEED).proof, at)
+            with closing(REAL_FILES.open(self.path)) as file:
+                self.assertEqual(inspect_rest(file, 0, at + HEADER_BYTES, 8, SEED).proof, at)
 
     def test_a_file_full_of_beginnings_of_records_is_searched_in_one_pass(self) -> None:
         self.path.write_bytes(record(b"")[:12].replace(b"\0", b"\1") * 20_000)
-        with self.path.open("rb") as file:
-            self.assertEqual(inspect_rest(file.fileno(), 0, self.path.stat().st_size, 1, SEED), (240_000, None))
+        with closing(REAL_FILES.open(self.path)) as file:
+            self.assertEqual(inspect_rest(file, 0, self.path.stat().st_size, 1, SEED), (240_000, None))
 
     @given(st.binary(max_size=400), st.integers(0, 2**32 - 1))
     @settings(deadline=None, max_examples=200)
     def test_rubbish_is_no_record_and_no_error(self, content: bytes, seed: int) -> None:
         path = Path(f"{os.getpid()}-rubbish")
         path.write_bytes(b"\xabTxR" + content)
-        with path.open("rb") as file:
-            self.assertEqual(list(scan(file.fileno(), 0, len(content) + 4, 1, seed)), [])
-            self.assertIsNone(inspect_rest(file.fileno(), 0, len(content) + 4, 1, seed).proof)
+        with closing(REAL_FILES.open(path)) as file:
+            self.assertEqual(list(scan(file, 0, len(content) + 4, 1, seed)), [])
+            self.assertIsNone(inspect_rest(file, 0, len(content) + 4, 1, seed).proof)
 
 
 class BodyTests(SynchronousTestCase):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import closing
 from pathlib import Path
 from unittest import mock
 
-from attrs import define
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.disk import flip_bit, overwrite
 from txraft.errors import DamagedLog, StorageError
-from txraft.storage.files import open_private, preallocate, read_at, write_at, written_end
+from txraft.storage.files import REAL_FILES
 from txraft.storage.layout import Layout
 from txraft.storage.segment import SEGMENT_HEADER_BYTES, OpenSegment, Origin, Segment
 
@@ -26,11 +26,8 @@ class SegmentTests(SynchronousTestCase):
         return Segment.create(self.layout, Origin(b"m" * 16), first_sequence=5, next_index=77, records=records, size=size)
 
     def reread(self, path: Path, origin: Origin | None = None) -> Segment:
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            return Segment.from_file(path, fd, origin or Origin(b"m" * 16))
-        finally:
-            os.close(fd)
+        with closing(REAL_FILES.open(path)) as file:
+            return Segment.from_file(path, file, origin or Origin(b"m" * 16))
 
     def test_what_is_created_can_be_read(self) -> None:
         segment = self.create()
@@ -68,7 +65,7 @@ class SegmentTests(SynchronousTestCase):
 
     def test_zeros_are_written_ahead_but_not_beyond_what_is_preallocated(self) -> None:
         segment = self.create(size=4096)
-        newest = OpenSegment.open(segment, 4096)
+        newest = OpenSegment.open(self.layout, segment, 4096)
         self.addCleanup(newest.close)
         with mock.patch.object(os, "pwrite", wraps=os.pwrite) as pwrite:
             newest.append(b"a" * 100)
@@ -80,7 +77,7 @@ class SegmentTests(SynchronousTestCase):
         self.assertEqual(content[SEGMENT_HEADER_BYTES:], b"records" + b"a" * 100 + b"b" * 100 + b"c" * 4000 + b"d" * 100)
 
     def test_zeros_ahead_are_renewed_when_they_are_used_up(self) -> None:
-        newest = OpenSegment.open(self.create(size=1 << 20), 1 << 20)
+        newest = OpenSegment.open(self.layout, self.create(size=1 << 20), 1 << 20)
         self.addCleanup(newest.close)
         with mock.patch.object(os, "pwrite", wraps=os.pwrite) as pwrite:
             for _ in range(10):
@@ -89,62 +86,8 @@ class SegmentTests(SynchronousTestCase):
         self.assertEqual([n > 0 for n in ahead], [True, False, False, False, False, True, False, False, False, False])
 
     def test_one_append_is_one_write_and_one_sync(self) -> None:
-        newest = OpenSegment.open(self.create(), 4096)
+        newest = OpenSegment.open(self.layout, self.create(), 4096)
         self.addCleanup(newest.close)
         with mock.patch.object(os, "pwrite", wraps=os.pwrite) as pwrite, mock.patch.object(os, "fdatasync") as fdatasync:
             newest.append(b"a" * 100)
         self.assertEqual((pwrite.call_count, fdatasync.call_count), (1, 1))
-
-
-@define
-class StingyDisk:
-    """Takes and gives at most so many bytes in one call."""
-
-    at_most: int
-
-    def pwrite(self, fd: int, content: bytes, offset: int) -> int:
-        return REAL_PWRITE(fd, bytes(content[: self.at_most]), offset)
-
-    def pread(self, fd: int, length: int, offset: int) -> bytes:
-        return REAL_PREAD(fd, min(length, self.at_most), offset)
-
-
-REAL_PWRITE, REAL_PREAD = os.pwrite, os.pread
-
-
-class FilesTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.path = Path(self.mktemp())
-        self.fd = open_private(self.path, os.O_RDWR | os.O_CREAT)
-        self.addCleanup(os.close, self.fd)
-
-    def test_short_writes_and_reads_are_continued(self) -> None:
-        for at_most in (1, 3, 9, 10):
-            disk = StingyDisk(at_most)
-            with mock.patch.multiple(os, pwrite=disk.pwrite, pread=disk.pread):
-                write_at(self.fd, b"0123456789", 5)
-                self.assertEqual(read_at(self.fd, 10, 5), b"0123456789")
-                self.assertEqual(read_at(self.fd, 100, 10), b"56789")
-
-    def test_a_disk_that_takes_nothing_is_an_error(self) -> None:
-        with mock.patch.object(os, "pwrite", return_value=0):
-            self.assertRaises(OSError, write_at, self.fd, b"0123456789", 5)
-
-    def test_a_file_system_that_cannot_preallocate_is_used_without(self) -> None:
-        for number in (errno.EOPNOTSUPP, errno.EINVAL):
-            with mock.patch.object(os, "posix_fallocate", side_effect=OSError(number, "cannot")):
-                preallocate(self.fd, 4096)
-        with mock.patch.object(os, "posix_fallocate", side_effect=OSError(errno.ENOSPC, "full")):
-            self.assertRaises(OSError, preallocate, self.fd, 4096)
-
-    def test_files_are_for_their_owner_and_for_no_child(self) -> None:
-        self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
-        self.assertFalse(os.get_inheritable(self.fd))
-
-    def test_behind_the_written_end_there_are_only_zeros(self) -> None:
-        preallocate(self.fd, 1 << 20)
-        write_at(self.fd, b"x" * 5000, 100_000)
-        end = written_end(self.fd, 1 << 20)
-        self.assertTrue(105_000 <= end <= 1 << 20)
-        with mock.patch.object(os, "lseek", side_effect=OSError(errno.EINVAL, "cannot tell")):
-            self.assertEqual(written_end(self.fd, 1 << 20), 1 << 20)

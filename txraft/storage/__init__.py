@@ -3,8 +3,9 @@
 Blocking, threadless and without Twisted; the node calls it from its disk worker. The format is in `docs/disk-format.md`.
 """
 
+from txraft.storage.files import REAL_FILES, File, FileSystem
 from txraft.storage.identity import DirectoryIdentity
 from txraft.storage.replay import Recovered
 from txraft.storage.storage import Storage
 
-__all__ = ["DirectoryIdentity", "Recovered", "Storage"]
+__all__ = ["REAL_FILES", "DirectoryIdentity", "File", "FileSystem", "Recovered", "Storage"]

@@ -5,9 +5,8 @@ A directory belongs to one server of one cluster for ever: with the log of anoth
 
 from __future__ import annotations
 
-import fcntl
 import os
-from pathlib import Path
+from contextlib import closing
 from typing import Annotated
 
 import msgspec
@@ -15,7 +14,7 @@ from attrs import define, evolve, frozen
 
 from txraft.errors import DataDirectoryInUse, ForeignDirectory, StorageError
 from txraft.limits import INDEX_MAX
-from txraft.storage.files import open_private, replace_durably, write_at
+from txraft.storage.files import File, replace_durably
 from txraft.storage.layout import FORMAT_VERSION, Layout
 from txraft.storage.records import seal, unseal
 from txraft.storage.segment import Origin
@@ -57,33 +56,31 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
 class DirectoryLock:
     """A lock on the directory that ends with the process, however it ends."""
 
-    _fd: int
+    _file: File
 
     @classmethod
-    def take(cls, path: Path) -> DirectoryLock:
+    def take(cls, layout: Layout) -> DirectoryLock:
         """Lock the directory.
 
         Raises:
             DataDirectoryInUse: somebody has it, maybe within this process.
         """
-        fd = open_private(path, os.O_RDWR | os.O_CREAT)
+        file = layout.files.open(layout.lock, create=True)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(fd, 0)
-            write_at(fd, b"%d\n" % os.getpid(), 0)
-        except BlockingIOError:
-            pid = os.pread(fd, 20, 0).strip()
-            os.close(fd)
-            holder = f"process {int(pid)}" if pid.isdigit() else "another process"
-            raise DataDirectoryInUse(f"{path.parent} is in use by {holder}; stop it first, or name another data directory") from None
+            if not file.lock():
+                pid = file.read(20, 0).strip()
+                holder = f"process {int(pid)}" if pid.isdigit() else "another process"
+                raise DataDirectoryInUse(f"{layout.root} is in use by {holder}; stop it first, or name another data directory")
+            file.truncate(0)
+            file.write(b"%d\n" % os.getpid(), 0)
         except BaseException:
-            os.close(fd)
+            file.close()
             raise
-        return cls(fd)
+        return cls(file)
 
     def release(self) -> None:
         """Let others have it."""
-        os.close(self._fd)
+        self._file.close()
 
 
 @define
@@ -99,6 +96,30 @@ class Claim:
     origin: Origin
 
     @classmethod
+    def read(cls, layout: Layout) -> Claim | None:
+        """Read the identity; None if there is none. Nothing is changed.
+
+        Raises:
+            StorageError: it cannot be read, or is missing where a server has run.
+        """
+        try:
+            with closing(layout.files.open(layout.identity)) as file:
+                stored = _decode(file.read(_FILE_BYTES_MAX, 0))
+        except FileNotFoundError:
+            if layout.segments() or any(layout.files.is_file(path) for path in layout.metadata):
+                raise StorageError(
+                    f"{layout.identity} is missing, but there are a log or votes of some server; put it back from a copy, "
+                    "or name an empty data directory"
+                ) from None
+            return None
+        if stored is None:
+            raise StorageError(
+                f"{layout.identity} is damaged or was written by another version of txraft; put it back from a copy, "
+                "or keep this server down: an older copy or an empty directory has forgotten what it acknowledged"
+            )
+        return cls._of(layout, stored)
+
+    @classmethod
     def stake(cls, layout: Layout, cluster_id: str, server_id: str) -> Claim:
         """Read the identity, or claim a directory that has none.
 
@@ -106,27 +127,21 @@ class Claim:
             ForeignDirectory: it is another server's, or another cluster's.
             StorageError: it cannot be read, or is missing where a server has run.
         """
-        try:
-            with layout.identity.open("rb") as file:
-                stored = _decode(file.read(_FILE_BYTES_MAX))
-        except FileNotFoundError:
-            if layout.segments() or any(path.exists() for path in layout.metadata):
-                raise StorageError(
-                    f"{layout.identity} is missing, but there are a log or votes of some server; put it back from a copy, "
-                    "or name an empty data directory"
-                ) from None
+        claim = cls.read(layout)
+        if claim is None:
             stored = _Stored(cluster_id, server_id, 0, os.urandom(_MARK_BYTES))
             _write(layout, stored)
-        if stored is None:
-            raise StorageError(
-                f"{layout.identity} is damaged or was written by another version of txraft; put it back from a copy, "
-                "or keep this server down: an older copy or an empty directory has forgotten what it acknowledged"
-            )
-        if (stored.cluster_id, stored.server_id) != (cluster_id, server_id):
+            return cls._of(layout, stored)
+        found = claim.identity
+        if (found.cluster_id, found.server_id) != (cluster_id, server_id):
             raise ForeignDirectory(
-                f"{layout.root} holds server {stored.server_id!r} of cluster {stored.cluster_id!r}, but server {server_id!r} of cluster "
+                f"{layout.root} holds server {found.server_id!r} of cluster {found.cluster_id!r}, but server {server_id!r} of cluster "
                 f"{cluster_id!r} was to use it; check the name, the bootstrap members and the data directory in the configuration"
             )
+        return claim
+
+    @classmethod
+    def _of(cls, layout: Layout, stored: _Stored) -> Claim:
         identity = DirectoryIdentity(stored.cluster_id, stored.server_id, stored.incarnation, stored.mark.hex())
         return cls(layout, identity, Origin(stored.mark))
 
@@ -147,4 +162,4 @@ def _decode(sealed: bytes) -> _Stored | None:
 
 
 def _write(layout: Layout, stored: _Stored) -> None:
-    replace_durably(layout.identity, seal(_MAGIC, msgspec.msgpack.encode(stored)))
+    replace_durably(layout.files, layout.identity, seal(_MAGIC, msgspec.msgpack.encode(stored)))

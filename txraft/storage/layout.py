@@ -15,13 +15,12 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 
 from attrs import frozen
 
 from txraft.errors import StorageError
-from txraft.storage.files import DIRECTORY_MODE, make_directory
+from txraft.storage.files import REAL_FILES, FileSystem
 
 __all__ = ["FORMAT_VERSION", "Layout"]
 
@@ -34,9 +33,10 @@ _SUFFIX = ".segment"
 
 @frozen
 class Layout:
-    """Where things are below `root`."""
+    """Where things are below `root`, and how they are reached."""
 
     root: Path
+    files: FileSystem = REAL_FILES
 
     @property
     def lock(self) -> Path:
@@ -74,8 +74,10 @@ class Layout:
             StorageError: a file has the suffix of a segment but no number: somebody renamed it.
         """
         found = []
-        for path in self.log.glob(f"*{_SUFFIX}") if self.log.is_dir() else ():
-            digits = path.name.removesuffix(_SUFFIX)
+        for name in self.files.names(self.log):
+            if not name.endswith(_SUFFIX):
+                continue
+            path, digits = self.log / name, name.removesuffix(_SUFFIX)
             if len(digits) != _DIGITS or not (digits.isascii() and digits.isdigit()):
                 raise StorageError(f"{path}: not the name of a segment; give it its number back, or move it out of the directory")
             found.append((int(digits), path))
@@ -90,15 +92,15 @@ class Layout:
             StorageError: it holds other things and others can enter it.
             OSError: it cannot be made.
         """
-        if not self.root.is_dir():
-            make_directory(self.root)
-        elif stat.S_IMODE(self.root.stat().st_mode) & 0o077:
-            others = {path.name for path in self.root.iterdir()} - {"lost+found"}
+        if not self.files.is_directory(self.root):
+            self.files.make_directory(self.root)
+        elif not self.files.is_private(self.root):
+            others = set(self.files.names(self.root)) - {"lost+found"}
             if others and not others & {"identity", "log"}:
                 raise StorageError(
                     f"{self.root} is not empty, is no data directory of txraft and is open to other users; "
                     "name a directory that is empty or does not exist"
                 )
-            self.root.chmod(DIRECTORY_MODE)
-        if not self.log.is_dir():
-            make_directory(self.log)
+            self.files.make_private(self.root)
+        if not self.files.is_directory(self.log):
+            self.files.make_directory(self.log)

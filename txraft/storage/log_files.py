@@ -6,7 +6,6 @@ exactly as safe in a crash as appending to it. One write of the disk worker is o
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Sequence
 from contextlib import closing
 
@@ -14,7 +13,6 @@ from attrs import define, frozen
 
 from txraft.core.entry import Entry, entry_bytes
 from txraft.errors import DamagedLog
-from txraft.storage.files import open_private
 from txraft.storage.layout import Layout
 from txraft.storage.positions import Mark, Positions
 from txraft.storage.records import Run, decode_body, encode_record, encode_run, scan
@@ -113,7 +111,7 @@ class LogFiles:
             size=self.segment_bytes,
         )
         self._newest.close()
-        self._newest = OpenSegment.open(segment, self.segment_bytes)
+        self._newest = OpenSegment.open(self.layout, segment, self.segment_bytes)
         self.segments.append(segment)
         return segment.end - len(batch.records)
 
@@ -141,9 +139,8 @@ class LogFiles:
     def _entries(self, mark: Mark, index: int, upto: int) -> Generator[Entry, None, None]:
         """The entries from `index` up to `upto` (exclusive), all of which are in one segment behind `mark`."""
         segment, unread = mark.segment, mark.offset
-        fd = open_private(segment.path, os.O_RDONLY)
-        try:
-            for record in scan(fd, mark.offset, segment.end, mark.sequence, self.origin.seed):
+        with closing(self.layout.files.open(segment.path)) as file:
+            for record in scan(file, mark.offset, segment.end, mark.sequence, self.origin.seed):
                 run = decode_body(record.body)
                 if run is None or run[0] > index:
                     break
@@ -153,8 +150,6 @@ class LogFiles:
                     index += 1
                 if index == upto:
                     return
-        finally:
-            os.close(fd)
         raise DamagedLog(str(segment.path), unread, segment.end, f"entry {index} should be there and cannot be read")
 
     def used_bytes(self) -> int:

@@ -11,7 +11,8 @@ Source: Figure 3.1, persistent state; §3.8.
 
 from __future__ import annotations
 
-import os
+from contextlib import closing
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -21,7 +22,7 @@ from txraft.core.effects import Metadata
 from txraft.core.ids import ServerId, Term
 from txraft.errors import Halted, StorageError
 from txraft.limits import INDEX_MAX
-from txraft.storage.files import open_private, sync_directory, write_at
+from txraft.storage.files import File
 from txraft.storage.layout import FORMAT_VERSION, Layout
 from txraft.storage.records import seal, unseal
 
@@ -57,7 +58,7 @@ class MetadataFiles:
     _version: int = 0
     _newest: int = 1
     _content: bytes = b""
-    _fds: list[int] = field(factory=list)
+    _open_files: list[File] = field(factory=list)
 
     @classmethod
     def read(cls, layout: Layout, seed: int, *, required: bool) -> MetadataFiles:
@@ -69,7 +70,7 @@ class MetadataFiles:
             StorageError: it is required and neither file holds it.
         """
         files = cls(layout, seed)
-        found = [_read(path, seed) for path in layout.metadata]
+        found = [_read(layout, path, seed) for path in layout.metadata]
         for number, stored in enumerate(found):
             if stored is not None and stored.version > files._version:
                 files.current = Metadata(Term(stored.term), ServerId(stored.voted_for) if stored.voted_for is not None else None)
@@ -90,16 +91,16 @@ class MetadataFiles:
             Halted: they do not fit.
             OSError: they may or may not be on disk.
         """
-        if not self._fds:
+        if not self._open_files:
             self._open()
         stored = _Stored(self._version + 1, metadata.term, metadata.voted_for, durable_upto)
         content = self._seal(stored)
         oldest = 1 - self._newest
-        write_at(self._fds[oldest], content, 0)
-        os.fdatasync(self._fds[oldest])
+        self._open_files[oldest].write(content, 0)
+        self._open_files[oldest].sync_content()
         self.current, self.durable_upto = metadata, durable_upto
         self._version, self._newest = stored.version, oldest
-        write_at(self._fds[1 - oldest], content, 0)
+        self._open_files[1 - oldest].write(content, 0)
 
     @property
     def term(self) -> Term:
@@ -117,11 +118,13 @@ class MetadataFiles:
         What was read from the newest may have been in the kernel's memory only, and of the other file nothing is known. So the newest is
         written once more, and durable, before the other one is touched.
         """
-        self._fds = [open_private(path, os.O_RDWR | os.O_CREAT) for path in self.layout.metadata]
-        sync_directory(self.layout.root)
+        files = self.layout.files
+        for path in self.layout.metadata:
+            self._open_files.append(files.open(path, create=True))
+        files.sync_directory(self.layout.root)
         if self._content:
-            write_at(self._fds[self._newest], self._content, 0)
-            os.fdatasync(self._fds[self._newest])
+            self._open_files[self._newest].write(self._content, 0)
+            self._open_files[self._newest].sync_content()
 
     def _seal(self, stored: _Stored) -> bytes:
         content = seal(_MAGIC, msgspec.msgpack.encode(stored), self.seed).ljust(_FILE_BYTES, b"\0")
@@ -131,20 +134,17 @@ class MetadataFiles:
 
     def close(self) -> None:
         """Close both files."""
-        while self._fds:
-            os.close(self._fds.pop())
+        while self._open_files:
+            self._open_files.pop().close()
 
 
-def _read(path: os.PathLike[str], seed: int) -> _Stored | None:
+def _read(layout: Layout, path: Path, seed: int) -> _Stored | None:
     """What one file holds; None if it is not there or not whole."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with closing(layout.files.open(path)) as file:
+            content = unseal(_MAGIC, file.read(_FILE_BYTES, 0), seed)
     except FileNotFoundError:
         return None
-    try:
-        content = unseal(_MAGIC, os.pread(fd, _FILE_BYTES, 0), seed)
-    finally:
-        os.close(fd)
     try:
         return None if content is None else msgspec.msgpack.decode(content, type=_Stored)
     except (msgspec.MsgspecError, UnicodeDecodeError):

@@ -18,7 +18,7 @@ import msgspec
 from txraft.core.entry import Entry
 from txraft.errors import Halted
 from txraft.limits import INDEX_MAX
-from txraft.storage.files import read_at
+from txraft.storage.files import File
 
 __all__ = [
     "BODY_BYTES_MAX",
@@ -135,7 +135,7 @@ def parse_header(header: bytes | memoryview, seed: int) -> Header | None:
     return Header(length, sequence, durable_upto, body_crc) if magic == MAGIC else None
 
 
-def scan(fd: int, offset: int, stop: int, sequence: int, seed: int) -> Iterator[Record]:
+def scan(file: File, offset: int, stop: int, sequence: int, seed: int) -> Iterator[Record]:
     """The records of a segment from `offset` on, the first of which has the number `sequence`, up to the first place where there is no
     whole record with the number that is due, or to `stop` (no more than the file's size). Holds one record or 256 KiB in memory.
     """
@@ -144,7 +144,7 @@ def scan(fd: int, offset: int, stop: int, sequence: int, seed: int) -> Iterator[
     def look(at: int, length: int) -> memoryview:
         nonlocal window, window_at
         if at + length > window_at + len(window):
-            window, window_at = memoryview(read_at(fd, min(max(length, _WINDOW_BYTES), stop - at), at)), at
+            window, window_at = memoryview(file.read(min(max(length, _WINDOW_BYTES), stop - at), at)), at
         return window[at - window_at : at - window_at + length]
 
     while True:
@@ -160,14 +160,14 @@ def scan(fd: int, offset: int, stop: int, sequence: int, seed: int) -> Iterator[
         sequence += 1
 
 
-def inspect_rest(fd: int, offset: int, stop: int, sequence: int, seed: int) -> Rest:
+def inspect_rest(file: File, offset: int, stop: int, sequence: int, seed: int) -> Rest:
     """Look at what is behind the last good record, where the record numbered `sequence` should be; behind `stop` there are only zeros.
 
     A header found anywhere in it whose `durable_upto` reaches `sequence` proves that the record was durable once.
     """
     data_end = offset
     while offset < stop:
-        chunk = read_at(fd, min(_WINDOW_BYTES, stop - offset), offset)
+        chunk = file.read(min(_WINDOW_BYTES, stop - offset), offset)
         if chunk != _ZEROS[: len(chunk)]:
             data_end = offset + len(chunk.rstrip(b"\0"))
         at = chunk.find(MAGIC)

@@ -11,14 +11,14 @@ have been durable
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 
 from attrs import define, field
 
 from txraft.errors import DamagedLog, StorageError
-from txraft.storage.files import open_private, preallocate, read_at, sync_directory, write_at, written_end
+from txraft.storage.files import File
 from txraft.storage.layout import Layout
 from txraft.storage.log_files import LogFiles
 from txraft.storage.positions import Mark, Positions
@@ -62,18 +62,15 @@ class Recovery:
             StorageError: a segment is missing, renamed, or from elsewhere.
         """
         files = self.layout.segments()
-        self._bytes_total = sum(path.stat().st_size for _, path in files)
+        self._bytes_total = sum(self.layout.files.size(path) for _, path in files)
         for number, (first_sequence, path) in enumerate(files, 1):
-            fd = open_private(path, os.O_RDONLY)
-            try:
-                segment = Segment.from_file(path, fd, self.origin)
+            with closing(self.layout.files.open(path)) as file:
+                segment = Segment.from_file(path, file, self.origin)
                 self._require_place(segment, first_sequence)
-                size = os.fstat(fd).st_size
-                written = written_end(fd, size)
-                self._read_records(segment, fd, size)
-                rest = inspect_rest(fd, segment.end, written, self.last_sequence + 1, self.origin.seed)
-            finally:
-                os.close(fd)
+                size = file.size()
+                written = file.written_end()
+                self._read_records(segment, file, size)
+                rest = inspect_rest(file, segment.end, written, self.last_sequence + 1, self.origin.seed)
             self._judge(segment, rest, size, newest=number == len(files))
             self._bytes_before += size
         self.progress(1.0)
@@ -98,10 +95,10 @@ class Recovery:
             )
         self.durable_upto = max(self.durable_upto, segment.first_sequence - 1)
 
-    def _read_records(self, segment: Segment, fd: int, size: int) -> None:
+    def _read_records(self, segment: Segment, file: File, size: int) -> None:
         self._uncertain.clear()
         reported = 0
-        for record in scan(fd, SEGMENT_HEADER_BYTES, size, self.last_sequence + 1, self.origin.seed):
+        for record in scan(file, SEGMENT_HEADER_BYTES, size, self.last_sequence + 1, self.origin.seed):
             run = decode_body(record.body)
             before = self.replay.last_index
             wrong = "its content makes no sense" if run is None else self.replay.take(run)
@@ -143,23 +140,20 @@ class Recovery:
         have been killed before its fsync, or stopped because of a failed one, after which the kernel takes the bytes for written. So
         what is not known to be durable is written once more, and then made durable.
         """
-        self.layout.new_segment.unlink(missing_ok=True)
+        self.layout.files.remove(self.layout.new_segment)
         newest = self.segments[-1]
-        fd = open_private(newest.path, os.O_RDWR)
-        try:
+        with closing(self.layout.files.open(newest.path, write=True)) as file:
             if self.torn_tail is not None:
                 # Bytes behind the cut may look like records that are due one day: none of them may be left.
-                os.ftruncate(fd, newest.end)
-                preallocate(fd, segment_bytes)
+                file.truncate(newest.end)
+                file.preallocate(segment_bytes)
             offset = self._uncertain[0][1] if self._uncertain else newest.end
             while offset < newest.end:
-                content = read_at(fd, min(_COPY_BYTES, newest.end - offset), offset)
-                write_at(fd, content, offset)
+                content = file.read(min(_COPY_BYTES, newest.end - offset), offset)
+                file.write(content, offset)
                 offset += len(content)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        sync_directory(self.layout.log)
+            file.sync()
+        self.layout.files.sync_directory(self.layout.log)
         return LogFiles(
             self.layout,
             self.origin,
@@ -168,5 +162,5 @@ class Recovery:
             self.positions,
             self.replay.last_index,
             self.last_sequence,
-            OpenSegment.open(newest, segment_bytes),
+            OpenSegment.open(self.layout, newest, segment_bytes),
         )

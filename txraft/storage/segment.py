@@ -6,7 +6,6 @@ mere presence proves that every record before it is durable.
 
 from __future__ import annotations
 
-import os
 import struct
 from pathlib import Path
 from zlib import crc32
@@ -14,7 +13,7 @@ from zlib import crc32
 from attrs import define, field
 
 from txraft.errors import DamagedLog, StorageError
-from txraft.storage.files import open_private, preallocate, read_at, sync_directory, write_at
+from txraft.storage.files import File
 from txraft.storage.layout import FORMAT_VERSION, Layout
 
 __all__ = ["SEGMENT_HEADER_BYTES", "Origin", "Segment"]
@@ -66,27 +65,27 @@ class Segment:
         header = _HEADER.pack(_MAGIC, origin.mark, first_sequence, next_index)
         header += _CRC.pack(crc32(header, origin.seed))
         content = header.ljust(SEGMENT_HEADER_BYTES, b"\0") + records
-        fd = open_private(layout.new_segment, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        file = layout.files.open(layout.new_segment, create=True, empty=True)
         try:
-            preallocate(fd, size)
-            write_at(fd, content, 0)
-            os.fsync(fd)
+            file.preallocate(size)
+            file.write(content, 0)
+            file.sync()
         finally:
-            os.close(fd)
+            file.close()
         path = layout.segment(first_sequence)
-        layout.new_segment.rename(path)
-        sync_directory(layout.log)
+        layout.files.rename(layout.new_segment, path)
+        layout.files.sync_directory(layout.log)
         return cls(path, first_sequence, next_index, len(content))
 
     @classmethod
-    def from_file(cls, path: Path, fd: int, origin: Origin) -> Segment:
+    def from_file(cls, path: Path, file: File, origin: Origin) -> Segment:
         """Read the header.
 
         Raises:
             DamagedLog: it is unreadable.
             StorageError: the file is from another directory, or of another version of the format.
         """
-        raw = read_at(fd, SEGMENT_HEADER_BYTES, 0)
+        raw = file.read(SEGMENT_HEADER_BYTES, 0)
         if len(raw) == SEGMENT_HEADER_BYTES:
             magic, mark, first_sequence, next_index = _HEADER.unpack_from(raw)
             if magic == _MAGIC and _is_whole(raw, origin.seed):
@@ -108,19 +107,19 @@ class OpenSegment:
 
     Attributes:
         segment: which one.
-        fd: its file.
+        file: the same, open.
         size: how much of it is preallocated.
     """
 
     segment: Segment
-    fd: int
+    file: File
     size: int
     _zeroed_upto: int = 0
 
     @classmethod
-    def open(cls, segment: Segment, size: int) -> OpenSegment:
+    def open(cls, layout: Layout, segment: Segment, size: int) -> OpenSegment:
         """Open it; nothing is changed."""
-        return cls(segment, open_private(segment.path, os.O_RDWR), size)
+        return cls(segment, layout.files.open(segment.path, write=True), size)
 
     def append(self, records: bytes) -> None:
         """Write records behind the last one and wait until they are durable: one write, one fdatasync.
@@ -133,11 +132,11 @@ class OpenSegment:
         if end > self._zeroed_upto:
             ahead = max(0, min(len(_ZEROS), self.size - end))
             records += _ZEROS[:ahead]
-        write_at(self.fd, records, offset)
-        os.fdatasync(self.fd)
+        self.file.write(records, offset)
+        self.file.sync_content()
         self._zeroed_upto = max(self._zeroed_upto, end + ahead)
         self.segment.end = end
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self.fd)
+        self.file.close()

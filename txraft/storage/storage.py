@@ -17,6 +17,7 @@ from txraft.core.entry import Entry
 from txraft.core.ids import Index, Term
 from txraft.errors import DiskFailed, Halted, StorageError
 from txraft.limits import Limits
+from txraft.storage.files import REAL_FILES, FileSystem
 from txraft.storage.identity import Claim, DirectoryIdentity, DirectoryLock
 from txraft.storage.layout import Layout
 from txraft.storage.log_files import LogFiles, encode
@@ -61,6 +62,7 @@ class Storage:
         bootstrap: list[Entry],
         limits: Limits,
         progress: Callable[[float], None] = _ignore_progress,
+        files: FileSystem = REAL_FILES,
     ) -> Storage:
         """Claim a directory, read back what it holds and make that durable.
 
@@ -71,6 +73,7 @@ class Storage:
             bootstrap: the first entries, of term 1, of a log that does not exist yet.
             limits: sizes.
             progress: called with 0 to 1 while the log is read, in this thread.
+            files: where the directory is.
 
         Raises:
             DataDirectoryInUse: somebody has it open.
@@ -78,11 +81,11 @@ class Storage:
             DamagedLog: something durable in the log is unreadable; nothing was changed.
             StorageError: it cannot be used or trusted for another reason.
         """
-        layout = Layout(root.absolute())
+        layout = Layout(root.absolute(), files)
         try:
             with ExitStack() as undo:
                 layout.prepare()
-                lock = DirectoryLock.take(layout.lock)
+                lock = DirectoryLock.take(layout)
                 undo.callback(lock.release)
                 storage = cls._open_locked(layout, lock, undo, Claim.stake(layout, cluster_id, server_id), bootstrap, limits, progress)
                 undo.pop_all()
