@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from tests.simulation.misfortunes import MISFORTUNES
 from tests.support.cluster import Cluster, Conditions
@@ -54,7 +54,7 @@ class Options:
             uncommitted_bytes_max=random.choice((100, 2_000, 1_000_000)),
         )
         kinds = sorted(MISFORTUNES)
-        return cls(
+        options = cls(
             voters=random.choice((1, 2, 3, 3, 3, 4, 5, 5, 7)),
             learners=random.choice((0, 0, 0, 1, 2)),
             conditions=conditions,
@@ -63,6 +63,7 @@ class Options:
             pause_s=random.choice((0.3, 1.0, 3.0)),
             proposals_s=random.choice((2.0, 10.0, 30.0)),
         )
+        return evolve(options, conditions=evolve(conditions, marks_are_told=random.random() < 0.5))
 
 
 @define

@@ -24,6 +24,7 @@ MUST_HAPPEN = (
     "committed before it was on the leader's disk",
     "conflict truncated",
     "lost touch with the majority",
+    "marks of directories put down",
     "pre-vote refused",
     "proposals found no room",
     "read from disk",

@@ -37,6 +37,7 @@ class Conditions:
         elections_by_chance: election timers run; without, servers campaign only when a test says so.
         cuts_are_noticed: a server is told when a message to a peer could not even leave.
         clock_rates: how fast the servers' clocks go.
+        marks_are_told: servers that reach each other know the marks of each other's data directories, and the leader puts them down.
     """
 
     delay_s: Range = (0.001, 0.004)
@@ -48,6 +49,7 @@ class Conditions:
     elections_by_chance: bool = True
     cuts_are_noticed: bool = True
     clock_rates: Range = (1.0, 1.0)
+    marks_are_told: bool = False
 
 
 FAIR, BY_HAND = Conditions(), Conditions(elections_by_chance=False)
@@ -219,6 +221,11 @@ class Cluster:
     def up(self) -> Iterable[Server]:
         """The records of all servers that run."""
         return [server.module.server for server in self.servers.values() if server.module is not None]
+
+    def reached_by(self, name: ServerId) -> list[ServerId]:
+        """Itself, and the running servers between which and it no link is cut."""
+        cuts = self.network.cuts
+        return [one for one in self.servers if self[one].is_up and (name, one) not in cuts and (one, name) not in cuts]
 
     def leads(self, name: str) -> bool:
         """Whether this server thinks it leads."""

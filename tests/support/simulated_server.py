@@ -273,8 +273,15 @@ class SimulatedServer:
         def beat() -> None:
             self._start_heartbeats(_)
             self._step("heartbeat timeout", None, lambda module, now: module.heartbeat_timeout(now))
+            if self.cluster.conditions.marks_are_told:
+                self._see_directories()
 
         self._heartbeats = self._later(self.cluster.timing.heartbeat_s / self._clock_rate, lambda: self._come_to(beat))
+
+    def _see_directories(self) -> None:
+        marks = {name: f"directory of {name}" for name in self.cluster.reached_by(self.id)}
+        effects = self._step("sees directories", sorted(marks), lambda module, now: module.directories_seen(now, marks))
+        self.cluster.witness.marks["marks of directories put down"] += bool(effects)
 
     def _stop_heartbeats(self, _: StopHeartbeats) -> None:
         if self._heartbeats is not None:
