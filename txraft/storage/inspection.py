@@ -1,0 +1,53 @@
+"""Looking into a data directory from outside: nothing in it is changed, and a node may have it open meanwhile."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from attrs import frozen
+
+from txraft.storage.identity import Claim, DirectoryIdentity
+from txraft.storage.layout import Layout
+
+__all__ = ["Holder", "holder_of", "identity_of"]
+
+
+@frozen
+class Holder:
+    """The process that has a directory open.
+
+    Attributes:
+        pid: its number; None if it did not write it down.
+    """
+
+    pid: int | None
+
+    def __str__(self) -> str:
+        return "another process" if self.pid is None else f"process {self.pid}"
+
+
+def holder_of(layout: Layout) -> Holder | None:
+    """Who has the directory open; None if nobody has.
+
+    The lock is tried for a moment, on a file opened for reading only.
+
+    Raises:
+        OSError: the lock file cannot be read.
+    """
+    if not layout.files.is_file(layout.lock):
+        return None
+    with closing(layout.files.open(layout.lock)) as file:
+        if file.lock():
+            return None
+        pid = file.read(20, 0).strip()
+        return Holder(int(pid) if pid.isdigit() else None)
+
+
+def identity_of(layout: Layout) -> DirectoryIdentity | None:
+    """Whose directory it is; None if it is nobody's.
+
+    Raises:
+        StorageError: that cannot be read.
+    """
+    claim = Claim.read(layout)
+    return None if claim is None else claim.identity
