@@ -40,7 +40,7 @@ from txraft.net.peers import Peers
 from txraft.node.monotonic import MonotonicReactor
 from txraft.node.node import Node
 from txraft.node.ports import HaltObserver, PeerGate, PeerNetwork
-from txraft.node.worker import ThreadWorker
+from txraft.node.worker import ThreadWorker, Workers
 from txraft.statemachine import Host
 from txraft.statemachine.results import Answer
 from txraft.statemachine.values import encode_value
@@ -103,13 +103,13 @@ class RaftNode(MultiService):
         self._clock = MonotonicReactor(reactor)
         self._ports: dict[str, list[IListeningPort]] = {}
         self._listening: list[Deferred[Any]] = []
-        self._disk = ThreadWorker(f"txraft-disk-{config.name}", reactor.callFromThread)
+        self._workers = Workers.of(lambda purpose: ThreadWorker(f"txraft-{purpose}-{config.name}", reactor.callFromThread))
         self._node = Node(
             config,
             self._clock,
             host=Host(config.machines, limits=config.limits),
             make_network=self._make_network,
-            disk=self._disk,
+            workers=self._workers,
             random=Random(),
             wall_ms=lambda: int(time.time() * 1000),
             on_halt=self._halted,
@@ -228,7 +228,7 @@ class RaftNode(MultiService):
         storage = self._node.storage
         if storage is None:
             return fail(NotApplied("not_ready", f"{self.config.name} has not opened its data directory yet"))
-        return self._disk.perform(lambda: storage.read(Index(first_index), self.config.limits.append_bytes_max))
+        return self._workers.disk.perform(lambda: storage.read(Index(first_index), self.config.limits.append_bytes_max))
 
     def machine(self, name: str) -> EmbeddedMachine:
         """The machine `name`; its commands and queries are methods of what this returns."""

@@ -79,7 +79,7 @@ class NotApplied(Outcome):
 
     outcome = "not_applied"
     RETRYABLE: ClassVar[frozenset[str]] = frozenset(
-        {"no_leader", "not_leader", "overloaded", "not_ready", "shutting_down", "leadership_lost", "stale", "timeout", "unreachable"}
+        {"no_leader", "not_leader", "overloaded", "not_ready", "shutting_down", "leadership_lost", "stale", "timeout", "unreachable", "disk_full"}
     )
 
     @property

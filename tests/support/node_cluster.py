@@ -20,6 +20,7 @@ from txraft.core.ids import ServerId
 from txraft.limits import Limits, Timing
 from txraft.node.node import Node
 from txraft.node.ports import PeerGate, PeerMessage
+from txraft.node.worker import Workers
 from txraft.statemachine import Host
 from txraft.statemachine.results import Answer
 from txraft.statemachine.values import encode_value
@@ -75,7 +76,7 @@ class NodeCluster:
         self.hung: set[str] = set()
         self.halted: dict[str, BaseException] = {}
         self.nodes: dict[str, Node] = {}
-        self._disks: dict[str, PumpedWorker] = {}
+        self._workers: dict[str, dict[str, PumpedWorker]] = {}
         bootstrap = {f"n{number}": f"127.0.0.1:{7000 + number}" for number in range(1, size + 1)}
         self.configs = {
             name: NodeConfig.of(
@@ -97,16 +98,17 @@ class NodeCluster:
 
     def start(self, *names: str) -> None:
         for name in names or self.configs:
-            disk = self._disks[name] = PumpedWorker()
+            pumped = self._workers[name] = {purpose: PumpedWorker() for purpose in ("disk", "snapshot", "transfer")}
             node = self.nodes[name] = Node(
                 self.configs[name],
                 self.clock,
                 host=Host(self.configs[name].machines, limits=self.configs[name].limits),
                 make_network=lambda gate: MemoryNetwork(self, gate),
-                disk=disk,
+                workers=Workers.of(pumped.__getitem__),
                 random=Random(f"{name} {len(self.clock.getDelayedCalls())}"),
                 wall_ms=self.wall_ms,
                 on_halt=partial(self._halted, name),
+                rest=lambda seconds: None,
             )
             node.startService()
 
@@ -117,7 +119,7 @@ class NodeCluster:
         """The process is gone, at once: jobs not begun are never done, but what the disk was told stays."""
         for name in names:
             node = self.nodes.pop(name)
-            self._disks.pop(name)
+            self._workers.pop(name)
             node.view.stage = type(node.view.stage).HALTED
             node._be_quiet("crashed")
             if node.storage is not None:
@@ -139,9 +141,10 @@ class NodeCluster:
     def advance(self, seconds: float, step: float = 0.01) -> None:
         for _ in range(max(1, round(seconds / step))):
             self.clock.advance(step)
-            for name, disk in list(self._disks.items()):
-                if name not in self.hung:
-                    disk.flush()
+            for name, workers in list(self._workers.items()):
+                for purpose, worker in workers.items():
+                    if name not in self.hung or purpose != "disk":
+                        worker.flush()
 
     def isolate(self, name: str) -> None:
         for other in self.configs:

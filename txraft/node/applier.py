@@ -28,6 +28,8 @@ ENTRIES_A_SLICE = 4096
 class Machines(Protocol):
     """What the applier needs of `statemachine.Host`."""
 
+    applied_index: int
+
     def apply(self, index: int, term: int, command: LogCommand) -> bytes:
         """Apply a command; the encoded answer."""
 
@@ -70,16 +72,24 @@ class Applier:
         self._clock, self._slice_s, self._log, self._read = clock, slice_s, log, read
         self._machines, self._answering = machines, answering
         self._on_applied, self._on_failure = on_applied, on_failure
-        self.applied = Index(0)
-        self.target = Index(0)
+        self.applied = self.target = Index(machines.applied_index)
         self._waiting = False
         self._stopped = False
+        self._leaps = 0
 
     def apply_through(self, target: Index) -> None:
         """Entries up to `target` are committed. What fits into a slice is applied before this returns."""
         self.target = target
         if not self._waiting:
             self._apply_slice()
+
+    def restored(self) -> None:
+        """The machines have made a leap, by a snapshot: go on behind it. What was about to be applied is part of it."""
+        self.applied = Index(self._machines.applied_index)
+        self.target = max(self.target, self.applied)
+        self._leaps += 1
+        self._waiting = False
+        self._apply_slice()
 
     def stop(self) -> None:
         """Apply nothing more."""
@@ -92,8 +102,16 @@ class Applier:
         entries = self._log.slice(self.applied + 1, entries_max=min(self.target - self.applied, ENTRIES_A_SLICE), bytes_max=None)
         self._waiting = True
         if entries is None:
-            self._read(Index(self.applied + 1)).addCallback(self._apply).addErrback(self._on_failure)
+            self._read(Index(self.applied + 1)).addCallback(self._apply_read, self._leaps).addErrback(self._on_failure)
         else:
+            self._apply(entries)
+
+    def _go_on(self, leaps: int) -> None:
+        if leaps == self._leaps:
+            self._apply_slice()
+
+    def _apply_read(self, entries: list[Entry], leaps: int) -> None:
+        if leaps == self._leaps:
             self._apply(entries)
 
     def _apply(self, entries: list[Entry]) -> None:
@@ -106,7 +124,7 @@ class Applier:
             caller.flush()
         self._waiting = self.applied < self.target
         if self._waiting:
-            self._clock.callLater(0, self._apply_slice)
+            self._clock.callLater(0, self._go_on, self._leaps)
         self._on_applied(self.applied)
 
     def _apply_some(self, entries: list[Entry], until: float, touched: set[Caller]) -> None:

@@ -28,6 +28,7 @@ from txraft.core.ids import Index, ServerId
 from txraft.core.messages import AppendEntries, Message
 from txraft.core.roles import Leader
 from txraft.node.applier import Applier
+from txraft.node.disk_space import DiskSpace
 from txraft.node.durability import Durability
 from txraft.node.forwarding import Forwarding
 from txraft.node.freshness import Freshness
@@ -35,10 +36,11 @@ from txraft.node.leadership import Leadership
 from txraft.node.ports import PeerNetwork
 from txraft.node.proposals import Proposals
 from txraft.node.queries import Queries
+from txraft.node.snapshots import Snapshots
 from txraft.node.timers import Timers
 from txraft.node.view import View
 from txraft.node.waits import Waits
-from txraft.node.worker import Worker
+from txraft.node.worker import Workers
 from txraft.statemachine import Host
 from txraft.storage import Storage
 
@@ -66,7 +68,7 @@ class Driver:
         *,
         core: ConsensusModule,
         storage: Storage,
-        disk: Worker,
+        workers: Workers,
         host: Host,
         network: PeerNetwork,
         view: View,
@@ -76,16 +78,19 @@ class Driver:
         forwarding: Forwarding,
         waits: Waits,
         random: Random,
+        rest: Callable[[float], object] | None,
         guard: Guard,
         on_failure: Callable[[Failure], None],
     ) -> None:
+        disk = workers.disk
         self._config, self._clock, self.core, self._storage, self._disk = config, clock, core, storage, disk
         self._network, self._view, self._proposals, self._queries = network, view, proposals, queries
         self._leadership, self._forwarding, self._waits = leadership, forwarding, waits
         self._guard, self._on_failure = guard, on_failure
         self._freshness = Freshness()
         self.timers = Timers(clock, config.timing, random, guard(self._election_timeout), guard(self._heartbeat_timeout))
-        self.durability = Durability(clock, disk, storage.write, guard(self._durable), on_failure)
+        self.space = DiskSpace(config.name, clock, disk, storage, view, self.step_down, on_failure)
+        self.durability = Durability(clock, disk, storage.write, guard(self._durable), on_failure, guard(self.space.ran_out))
         self.applier = Applier(
             clock,
             config.timing.apply_slice_s,
@@ -95,6 +100,21 @@ class Driver:
             proposals,
             guard(self._applied),
             on_failure,
+        )
+        self.snapshots = Snapshots(
+            config,
+            clock,
+            core=core,
+            storage=storage,
+            host=host,
+            snapshot_worker=workers.snapshots,
+            transfer_worker=workers.transfers,
+            step=self._step,
+            applied=lambda: self.applier.applied,
+            random=random,
+            rest=rest,
+            guard=guard,
+            on_failure=on_failure,
         )
         self._effects: deque[fx.Effect] = deque()
         self._persists: deque[fx.Persist] = deque()
@@ -107,6 +127,10 @@ class Driver:
             fx.Send: lambda effect: self._network.send(effect.to, effect.message),
             fx.Apply: lambda effect: self.applier.apply_through(effect.through),
             fx.ReadEntries: self._read_entries,
+            fx.ReadChunk: lambda effect: self.snapshots.sending.read(effect),
+            fx.StoreChunk: lambda effect: self.snapshots.receiving.store(effect),
+            fx.Restore: self._restore,
+            fx.Repaired: self._repaired,
             fx.Proposed: self._proposals.proposed,
             fx.ReadsReady: self._reads_ready,
             fx.ReadsLost: lambda _: self._queries.lost("leadership was lost"),
@@ -125,6 +149,7 @@ class Driver:
         self._persists.clear()
         self.timers.stop()
         self.applier.stop()
+        self.snapshots.stop()
 
     @property
     def _now(self) -> float:
@@ -178,9 +203,14 @@ class Driver:
         reached_ms = server.configuration.majority_reached({**since_ms, server.id: AGE_MS_MAX})
         return (AGE_MS_MAX - reached_ms) / 1000 if reached_ms else inf
 
+    def look(self) -> None:
+        """See to what has no event of its own. Called every now and then."""
+        self.snapshots.look()
+        self.space.look()
+
     def _election_timeout(self) -> None:
-        if self._disk_hangs():
-            self.timers.reset_election()  # it could not even vote for itself
+        if self._disk_hangs() or self._view.alarm:
+            self.timers.reset_election()  # it could not even vote for itself, or not write what it would be asked to
         else:
             self._step(self.core.election_timeout(self._now))
 
@@ -230,6 +260,8 @@ class Driver:
 
     def _durable(self, persists: list[fx.Persist]) -> None:
         for persist in persists:
+            if persist.base is not None:
+                self.snapshots.taking.recorded(persist.base.snapshot)
             self._step(self.core.persisted(self._now, persist.receipt))
             for send in persist.then:
                 self._network.send(send.to, send.message)
@@ -240,6 +272,15 @@ class Driver:
         self._queries.applied(through)
         self._waits.applied()
         self._proposals.batch_applied(through)
+
+    def _restore(self, effect: fx.Restore) -> None:
+        self.snapshots.adopt(effect.snapshot)
+        self.applier.restored()
+        self._waits.restored()
+        self._queries.applied(self.applier.applied)
+
+    def _repaired(self, effect: fx.Repaired) -> None:
+        self._log.info("{node} has again all that it had lost, and takes part in elections and commitment", node=self._config.name)
 
     def _reads_ready(self, effect: fx.ReadsReady) -> None:
         self._queries.ready(effect.through_read, effect.index)

@@ -12,9 +12,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from txraft.core.effects import Persist
+from txraft.errors import DiskFull
 from txraft.node.worker import Worker
 
 __all__ = ["Durability"]
+
+RETRY_S = 1.0
+"""How often a write is tried again that found no room on the disk."""
 
 
 class Durability:
@@ -26,6 +30,7 @@ class Durability:
         write: `Storage.write`; runs on the worker.
         on_durable: these are done, in order; called on the reactor.
         on_failure: a write failed, for good.
+        on_full: a write found no room: nothing of it is lost, and it is tried again until there is some.
 
     Attributes:
         writes: writes done so far.
@@ -40,9 +45,10 @@ class Durability:
         write: Callable[[Sequence[Persist]], None],
         on_durable: Callable[[list[Persist]], None],
         on_failure: Callable[[Failure], None],
+        on_full: Callable[[DiskFull], None],
     ) -> None:
         self._clock, self._worker, self._write = clock, worker, write
-        self._on_durable, self._on_failure = on_durable, on_failure
+        self._on_durable, self._on_failure, self._on_full = on_durable, on_failure, on_full
         self._gathered: list[Persist] = []
         self._writing_since: float | None = None
         self.writes = 0
@@ -66,12 +72,23 @@ class Durability:
 
     def _flush(self) -> None:
         batch, self._gathered = self._gathered, []
-        content = [persist for persist in batch if persist.metadata or persist.entries or persist.truncate_from is not None]
+        content = [persist for persist in batch if _asks_something(persist)]
         if not content:
             self._on_durable(batch)
             return
         self._writing_since = self._clock.seconds()
-        self._worker.perform(lambda: self._write(content)).addCallback(self._written, batch).addErrback(self._on_failure)
+        self._begin(batch, content)
+
+    def _begin(self, batch: list[Persist], content: list[Persist]) -> None:
+        writing = self._worker.perform(lambda: self._write(content))
+        writing.addCallback(self._written, batch).addErrback(self._failed, batch, content)
+
+    def _failed(self, failure: Failure, batch: list[Persist], content: list[Persist]) -> None:
+        if isinstance(failure.value, DiskFull):
+            self._on_full(failure.value)
+            self._clock.callLater(RETRY_S, self._begin, batch, content)
+        else:
+            self._on_failure(failure)
 
     def _written(self, _: None, batch: list[Persist]) -> None:
         assert self._writing_since is not None
@@ -82,3 +99,10 @@ class Durability:
         if self._gathered:
             self._flush()
         self._on_durable(batch)
+
+
+def _asks_something(persist: Persist) -> bool:
+    """Whether there is something to write, and not only something to wait for."""
+    return bool(
+        persist.metadata or persist.entries or persist.truncate_from is not None or persist.base is not None or persist.repaired
+    )

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from txraft.core.ids import ServerId
 from txraft.errors import NotApplied, Outcome, RemoteProtocolError
 from txraft.limits import Limits, Timing
+from txraft.node.backups import Backups
 from txraft.node.forwarding import DeferredCaller, ForwardedCaller, Forwarding
 from txraft.node.ports import Caller, Identity, PeerNetwork
 from txraft.node.proposals import Proposals
@@ -72,12 +73,14 @@ class Gate:
         now_ms: Callable[[], int],
         vitals: Vitals,
         staleness_s: Callable[[], float],
+        backups: Backups,
     ) -> None:
         self._own_id, self._clock, self._limits, self._timing = own_id, clock, limits, timing
         self._view, self._host = view, host
         self._network, self._proposals, self._queries = network, proposals, queries
         self._waits, self._now_ms, self._vitals, self._staleness_s = waits, now_ms, vitals, staleness_s
         self.status, self.ready, self.alive = vitals.status, vitals.ready, vitals.alive
+        self.take_snapshot, self.open_snapshot = backups.take_snapshot, backups.open_snapshot
         self.forwarding = Forwarding(network, own_id, lambda: vitals.identity.incarnation)
 
     @property
@@ -314,6 +317,8 @@ class Gate:
         if view.serving:
             return
         self._require_running()
+        if view.alarm and view.leader is None:
+            raise NotApplied("disk_full", f"node {self._own_id} takes no commands: {view.alarm}")
         if view.leader == self._own_id:
             raise NotApplied("not_ready", f"node {self._own_id} leads but has not yet applied what came before its term; try again")
         if view.leader is None:

@@ -21,12 +21,13 @@ from twisted.python.failure import Failure
 from txraft.config import NodeConfig
 from txraft.core.ids import ServerId
 from txraft.errors import Halted, NotApplied, TxraftError
+from txraft.node.backups import Backups
 from txraft.node.driver import Driver
 from txraft.node.gate import Gate
 from txraft.node.guarded_clock import GuardedClock
 from txraft.node.leadership import Leadership
 from txraft.node.log_clock import LogClock
-from txraft.node.opening import consensus_of, open_storage
+from txraft.node.opening import OpenDirectory, consensus_of, open_directory, open_storage
 from txraft.node.ports import Caller, HaltObserver, Identity, PeerGate, PeerMessage, PeerNetwork
 from txraft.node.proposals import Proposals
 from txraft.node.queries import Confirmable, Queries
@@ -34,7 +35,7 @@ from txraft.node.status import Vitals
 from txraft.node.view import Stage, View
 from txraft.node.waiting_commands import Command
 from txraft.node.waits import Waits
-from txraft.node.worker import Worker
+from txraft.node.worker import Workers
 from txraft.statemachine import Host
 from txraft.storage import Storage
 from txraft.wire.requests import Forward, ForwardReply, Withdraw
@@ -49,18 +50,19 @@ STOP_S = 5.0
 
 
 class Node(Service):
-    """One server of a cluster. Reactor thread only; the disk's work is done by `disk`.
+    """One server of a cluster. Reactor thread only; what blocks is done by `workers`.
 
     Args:
         config: whole and checked.
         clock: monotonic.
         host: the machines, empty.
         make_network: given this node, the way to its peers.
-        disk: the one worker of the data directory.
+        workers: the disk's, and those of snapshots.
         random: for election timeouts.
         wall_ms: the wall clock in milliseconds, for log time only.
         on_halt: told once why this node has stopped for good.
-        open_storage: claims and reads the data directory, on the worker.
+        rest: how threads with much to do rest: see `Pace`.
+        open_storage: claims and reads the data directory, on the disk's worker.
 
     Attributes:
         gate: the way in for clients.
@@ -76,15 +78,16 @@ class Node(Service):
         *,
         host: Host,
         make_network: Callable[[PeerGate], PeerNetwork],
-        disk: Worker,
+        workers: Workers,
         random: Random,
         wall_ms: Callable[[], int],
         on_halt: HaltObserver,
+        rest: Callable[[float], object] | None = None,
         open_storage: Callable[[NodeConfig, Callable[[float], None]], Storage] = open_storage,
     ) -> None:
         clock = GuardedClock(clock, self._guarded)
-        self.config, self.clock, self.host, self._disk, self._random = config, clock, host, disk, random
-        self._on_halt, self._open_storage = on_halt, open_storage
+        self.config, self.clock, self.host, self._workers, self._random = config, clock, host, workers, random
+        self._on_halt, self._rest, self._open_storage = on_halt, rest, open_storage
         self.server_id = ServerId(config.name)
         self.identity = Identity(config.cluster_id, self.server_id, 0, config.advertise_client)
         self.view = View()
@@ -131,6 +134,7 @@ class Node(Service):
             log_clock.now_ms,
             Vitals(self),
             self._staleness_s,
+            Backups(config.name, self.view, self._workers.transfers, lambda: self.driver, lambda: self.storage),
         )
 
     @property
@@ -165,21 +169,24 @@ class Node(Service):
         Service.startService(self)
         self.view.stage = Stage.OPENING
         self._log.info("{node} opens {path}", node=self.config.name, path=str(self.config.data_dir))
-        opening = self._disk.perform(lambda: self._open_storage(self.config, self._opening))
+        opening = self._workers.disk.perform(lambda: open_directory(self._open_storage, self.config, self.host, self._opening))
         opening.addCallback(self._guarded(self._opened)).addErrback(self.halt)
         self._tick = self.clock.callLater(TICK_S, self._guarded(self._on_tick))
 
     def _opening(self, progress: float) -> None:
         self.opening_progress = progress  # on the worker's thread: one assignment, read by status
 
-    def _opened(self, storage: Storage) -> None:
+    def _opened(self, opened: OpenDirectory) -> None:
+        storage = opened.storage
         if self.view.stage is not Stage.OPENING:
-            self._disk.perform(storage.close)  # nobody waited for it: the directory must not stay locked
+            self._workers.disk.perform(storage.close)  # nobody waited for it: the directory must not stay locked
             return
         self.storage, self.opening_progress = storage, 1.0
         name, recovered = self.config.name, storage.recovered
-        if recovered.torn_tail:
-            self._log.warn("{node}: {torn_tail}", node=name, torn_tail=recovered.torn_tail)
+        if opened.restored is not None:
+            self.host.adopt(opened.restored)
+        for warning in opened.warnings():
+            self._log.warn("{node}: {warning}", node=name, warning=warning)
         own = storage.identity
         self.identity = Identity(own.cluster_id, self.server_id, own.incarnation, self.config.advertise_client, own.mark)
         self.driver = Driver(
@@ -187,7 +194,7 @@ class Node(Service):
             self.clock,
             core=consensus_of(self.config, storage),
             storage=storage,
-            disk=self._disk,
+            workers=self._workers,
             host=self.host,
             network=self.network,
             view=self.view,
@@ -197,14 +204,16 @@ class Node(Service):
             forwarding=self.gate.forwarding,
             waits=self.waits,
             random=self._random,
+            rest=self._rest,
             guard=self._guarded,
             on_failure=self.halt,
         )
         recovered.tail.clear()  # the core has taken it over
         self.view.stage = Stage.RUNNING
         self._log.info(
-            "{node} of cluster {cluster_id} remembers {entries} entries up to term {term}",
+            "{node} of cluster {cluster_id} remembers {entries} entries up to term {term}, the first {applied} of them in a snapshot",
             node=name, cluster_id=self.identity.cluster_id, entries=recovered.last_index, term=recovered.metadata.term,
+            applied=self.host.applied_index,
         )  # fmt: skip
         self.driver.start()
 
@@ -224,10 +233,13 @@ class Node(Service):
             self.view.stage = Stage.STOPPED
         self._be_quiet("this node has stopped")
         try:
+            for worker in (self._workers.snapshots, self._workers.transfers):
+                await worker.stop().addTimeout(STOP_S, self.clock)
+            disk = self._workers.disk
             # The first job lets `_opened` run before the second looks for what it has opened.
-            await self._disk.perform(lambda: None).addTimeout(STOP_S, self.clock)
-            await self._disk.perform(self._close).addTimeout(STOP_S, self.clock)
-            await self._disk.stop().addTimeout(STOP_S, self.clock)
+            await disk.perform(lambda: None).addTimeout(STOP_S, self.clock)
+            await disk.perform(self._close).addTimeout(STOP_S, self.clock)
+            await disk.stop().addTimeout(STOP_S, self.clock)
         except Exception:
             self._log.failure("{node} could not close its data directory", node=self.config.name)
         self._log.info("{node} has stopped", node=self.config.name)
@@ -312,6 +324,7 @@ class Node(Service):
         self.queries.expire(now)
         self.waits.expire(now)
         if self.driver is not None:
+            self.driver.look()
             applier = self.driver.applier
             self.leadership.tick(applier.applied)
             if applier.target - applier.applied > self.config.limits.append_entries_max and now - self._replay_told > 1:

@@ -1,25 +1,87 @@
-"""From a configuration to an open data directory, and from there to a consensus module that remembers everything."""
+"""From a configuration to an open data directory, and from there to a consensus module and machines that remember everything."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+
+from attrs import frozen
 
 from txraft.config import NodeConfig
 from txraft.core.configuration import Configuration
 from txraft.core.consensus import ConsensusModule
 from txraft.core.entry import Entry, EntryKind
-from txraft.core.ids import ServerId
+from txraft.core.ids import Index, ServerId
 from txraft.core.log import Log
+from txraft.core.repair import Repair
+from txraft.errors import CorruptState, StorageError
+from txraft.statemachine import Host, Restored
 from txraft.storage import Storage
 
-__all__ = ["consensus_of", "open_storage"]
+__all__ = ["OpenDirectory", "OpenStorage", "consensus_of", "open_directory", "open_storage"]
+
+READING_SHARE = 0.5
+"""The part of the progress that stands for reading log and snapshot; the rest stands for restoring the machines."""
+
+OpenStorage = Callable[[NodeConfig, Callable[[float], None]], Storage]
+
+
+@frozen
+class OpenDirectory:
+    """A data directory that is open, and the machines as of its snapshot, if it has one."""
+
+    storage: Storage
+    restored: Restored | None
+
+    def warnings(self) -> list[str]:
+        """What its operator should know."""
+        recovered = self.storage.recovered
+        told = [recovered.torn_tail] if recovered.torn_tail else []
+        if recovered.repair is not None:
+            told += [*recovered.repair.reasons, *(f"moved aside: {path}" for path in recovered.repair.moved)]
+            told.append(
+                "this server has lost something that it may have acknowledged: it neither votes nor acknowledges anything until the others "
+                "have given it all that again. If it stays so, too few of them are there: see operating.md"
+            )
+        return told
+
+
+def open_directory(open_storage: OpenStorage, config: NodeConfig, host: Host, progress: Callable[[float], None]) -> OpenDirectory:
+    """Open the data directory and restore the machines from its snapshot. Blocking: on the disk worker.
+
+    Raises:
+        StorageError: the directory is in use, another server's, damaged beyond repair or unreadable.
+        MachineUnavailable: the snapshot needs a plug-in that is not installed here.
+    """
+    storage = open_storage(config, lambda fraction: progress(fraction * READING_SHARE))
+    try:
+        snapshot = storage.recovered.snapshot
+        if snapshot is None:
+            return OpenDirectory(storage, None)
+        _, parts = storage.read_snapshot(snapshot)
+        return OpenDirectory(storage, host.restored(_told(parts, snapshot.size, progress)))
+    except CorruptState as error:
+        storage.close()
+        raise StorageError(f"{storage.snapshot_path(snapshot.index)}: whole, but no state of this version of txraft: {error}") from error
+    except BaseException:
+        storage.close()
+        raise
+
+
+def _told(parts: Iterable[bytes], size: int, progress: Callable[[float], None]) -> Iterator[bytes]:
+    done = 0
+    for part in parts:
+        yield part
+        done += len(part)
+        progress(READING_SHARE + (1 - READING_SHARE) * min(1.0, done / max(1, size)))
 
 
 def open_storage(config: NodeConfig, progress: Callable[[float], None]) -> Storage:
     """Claim and read the data directory; on the first start, write the first configuration as entry 1. Blocking: on the disk worker.
 
+    What is damaged is moved aside if there are other voters, who can give it back.
+
     Raises:
-        StorageError: the directory is in use, another server's, damaged or unreadable.
+        StorageError: the directory is in use, another server's, damaged beyond repair or unreadable.
     """
     first = Entry(1, EntryKind.CONFIGURATION, Configuration.of(config.bootstrap).encode())
     return Storage.open(
@@ -29,14 +91,18 @@ def open_storage(config: NodeConfig, progress: Callable[[float], None]) -> Stora
         bootstrap=[first],
         limits=config.limits,
         progress=progress,
+        repairable=bool(config.bootstrap.keys() - {config.name}),
     )
 
 
 def consensus_of(config: NodeConfig, storage: Storage) -> ConsensusModule:
-    """The consensus module as the disk remembers it. Source: Figure 3.1, "Persistent state on all servers"."""
+    """The consensus module as the disk remembers it. Source: Figure 3.1, "Persistent state on all servers"; §5.1."""
     recovered = storage.recovered
+    snapshot, repair = recovered.snapshot, recovered.repair
+    configurations = dict([*(snapshot.configurations if snapshot is not None else ()), *recovered.configurations])
     log = Log.recovered(
         cache_bytes_max=config.limits.log_cache_bytes_max,
+        base=(recovered.base_index, recovered.base_term),
         last_index=recovered.last_index,
         term_runs=recovered.term_runs,
         tail_first=recovered.tail_first_index,
@@ -46,7 +112,10 @@ def consensus_of(config: NodeConfig, storage: Storage) -> ConsensusModule:
         ServerId(config.name),
         metadata=recovered.metadata,
         log=log,
-        configurations=[(index, Configuration.decode(payload)) for index, payload in recovered.configurations],
+        configurations=[(Index(index), Configuration.decode(payload)) for index, payload in sorted(configurations.items())],
         limits=config.limits,
         timing=config.timing,
+        snapshot=snapshot,
+        applied=Index(snapshot.index if snapshot is not None else 0),
+        repair=Repair(votes_lost=repair.votes_lost) if repair is not None else None,
     )

@@ -192,6 +192,13 @@ class Polls:
         for machine, waiting in self._waiting.items():
             waiting.seen = self._host.hosted(machine).newest_event()
 
+    def restored(self) -> None:
+        """The machines have made a leap, by a snapshot: whatever happened in between, nobody was told. So all look again."""
+        for waiting in self._waiting.values():
+            for poll in [poll for group in (waiting.exact, waiting.prefixed) for polls in group.values() for poll in polls]:
+                self.wake(poll)
+        self._look_in(0)
+
     def _look_in(self, delay_s: float) -> None:
         if not self._look_follows:
             self._look_follows = True

@@ -37,6 +37,10 @@ class Vitals:
         node, view = self._node, self._node.view
         if view.stage is not Stage.RUNNING or node.driver is None:
             return False, view.halted_because or view.stage.value
+        if view.alarm:
+            return False, view.alarm
+        if node.driver.core.server.repair is not None:
+            return False, "repairing: has lost part of what it acknowledged and waits until the other servers have given it all that again"
         if view.leader is None:
             return False, "no leader is known: an election is under way, or no majority is reachable"
         if view.leader == node.server_id and not view.serving:
@@ -72,6 +76,7 @@ class Vitals:
             "term": view.term,
             "leader": view.leader,
             "leader_client_address": _leader_address(node),
+            "alarm": view.alarm,
             "ready": is_ready,
             "reason": why,
             "uptime_s": round(node.clock.seconds() - node.started_at, 3),
@@ -105,12 +110,14 @@ def _log_status(node: Node, driver: Driver) -> dict[str, Any]:
     server, applier, durability = driver.core.server, driver.applier, driver.durability
     return {
         "incarnation": node.identity.incarnation,
+        "base_index": server.log.base_index,
         "last_index": server.log.last_index,
         "last_term": server.log.last_term,
         "durable_index": server.log.durable_index,
         "commit_index": server.commit_index,
         "applied_index": applier.applied,
         "replay_progress": round(applier.applied / max(applier.target, 1), 4),
+        "snapshot": driver.snapshots.status(),
         "members": _members(node, server),
         "peers": node.network.status(),
         "loop_lag_s": round(driver.timers.lag_s, 6),

@@ -30,6 +30,7 @@ class View:
 
     Attributes:
         serving: it leads, has applied everything from before its term, and the machines it is configured for exist.
+        alarm: why it must not lead although it runs: its disk is full. "" if nothing is wrong.
     """
 
     stage: Stage = Stage.NEW
@@ -38,3 +39,4 @@ class View:
     leader: ServerId | None = None
     serving: bool = False
     halted_because: str = ""
+    alarm: str = ""

@@ -59,6 +59,11 @@ class Waits:
         self.polls.applied()
         self.commands.applied()
 
+    def restored(self) -> None:
+        """The machines have made a leap, by a snapshot."""
+        self.polls.restored()
+        self.applied()
+
     def expire(self, now: float) -> None:
         """End the waits that are over. Called every now and then."""
         self._room.expire(now)

@@ -1,4 +1,4 @@
-"""One thread that does blocking jobs one after the other: the disk's, later the snapshot's.
+"""Threads that do blocking jobs, each one after the other: the disk's, the one that writes snapshots, the one that moves them.
 
 First in, first out is the point: votes and entries reach the disk in the order in which the core asked for them.
 """
@@ -10,10 +10,11 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-__all__ = ["ThreadWorker", "Worker"]
+__all__ = ["ThreadWorker", "Worker", "Workers"]
 
 T = TypeVar("T")
 Job = tuple[Callable[[], Any], "Deferred[Any]"]
@@ -27,6 +28,26 @@ class Worker(Protocol):
 
     def stop(self) -> Deferred[None]:
         """Do what is still queued, then end; fires on the reactor thread when the thread is done with it."""
+
+
+@frozen
+class Workers:
+    """Those of one node.
+
+    Attributes:
+        disk: for the log, term and vote, all through one door.
+        snapshots: writes this node's own, slowly.
+        transfers: reads and writes those under way between servers, and restores those received.
+    """
+
+    disk: Worker
+    snapshots: Worker
+    transfers: Worker
+
+    @classmethod
+    def of(cls, make: Callable[[str], Worker]) -> Workers:
+        """One of each, made by `make` for its purpose."""
+        return cls(make("disk"), make("snapshot"), make("transfer"))
 
 
 class ThreadWorker:

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txraft.node.pace import REST_MAX_S, Abandoned, Pace
+
+
+class PaceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.now = 5.0
+        self.rests: list[float] = []
+
+    def pace(self, share: float) -> Pace:
+        return Pace(share, lambda: self.now, self.rests.append)
+
+    def test_a_fifth_of_the_time_is_worked_and_the_rest_rested(self) -> None:
+        pace = self.pace(0.2)
+        self.now += 0.001
+        pace.step()
+        self.assertAlmostEqual(self.rests[0], 0.004)
+
+    def test_resting_counts_for_no_work(self) -> None:
+        pace = self.pace(0.5)
+        self.now += 0.001
+        pace.step()
+        self.now += 0.002
+        pace.step()
+        self.assertAlmostEqual(self.rests[1], 0.002)
+
+    def test_a_step_that_took_long_earns_no_long_rest(self) -> None:
+        pace = self.pace(0.1)
+        self.now += 10
+        pace.step()
+        self.assertEqual(self.rests, [REST_MAX_S])
+
+    def test_a_job_that_may_work_all_the_time_does_not_rest(self) -> None:
+        pace = self.pace(1.0)
+        self.now += 1
+        pace.step()
+        self.assertEqual(self.rests, [0.0])
+
+    def test_an_abandoned_job_ends_at_its_next_step(self) -> None:
+        pace = self.pace(0.5)
+        pace.step()
+        pace.abandon()
+        self.assertRaises(Abandoned, pace.step)
+
+    def test_by_itself_a_rest_ends_as_soon_as_the_job_is_abandoned(self) -> None:
+        pace = Pace(0.001, lambda: self.now)
+        pace.abandon()
+        self.now += 1000
+        self.assertRaises(Abandoned, pace.step)

@@ -1,0 +1,159 @@
+"""All that a node does with snapshots: takes its own, sends them to followers that are far behind, receives those of a leader.
+
+The consensus module says when a piece is to be read or stored and when a snapshot takes effect; here is the way from its effects to files and
+machines, and back.
+
+Source: §5.1, §5.3; Figure 5.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from txraft.config import NodeConfig
+from txraft.core.consensus import ConsensusModule
+from txraft.core.effects import Effect, ReadChunk
+from txraft.core.ids import Index, ServerId
+from txraft.core.snapshot import Snapshot
+from txraft.node.snapshot_receiving import SnapshotReceiving
+from txraft.node.snapshot_sending import SnapshotSending
+from txraft.node.snapshot_taking import SnapshotTaking
+from txraft.node.worker import Worker
+from txraft.statemachine import Host
+from txraft.storage import Storage
+
+__all__ = ["Snapshots"]
+
+Guard = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+class Snapshots:
+    """Reactor thread only.
+
+    Args:
+        snapshot_worker: writes this node's own.
+        transfer_worker: reads and writes those under way between servers; a transfer does not wait for the other.
+        step: carries out what the consensus module says.
+        applied: index of the newest applied entry.
+        rest: see `Pace`.
+        guard: wraps what is called from outside, so that an exception halts the node.
+
+    Attributes:
+        taking, sending, receiving: the three of them.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        clock: IReactorTime,
+        *,
+        core: ConsensusModule,
+        storage: Storage,
+        host: Host,
+        snapshot_worker: Worker,
+        transfer_worker: Worker,
+        step: Callable[[Sequence[Effect]], None],
+        applied: Callable[[], Index],
+        random: Random,
+        rest: Callable[[float], object] | None,
+        guard: Guard,
+        on_failure: Callable[[Failure], None],
+    ) -> None:
+        self._clock, self._core, self._step = clock, core, step
+        cluster_id = storage.identity.cluster_id
+        self.taking = SnapshotTaking(
+            config.name,
+            clock,
+            config.limits,
+            cluster_id=cluster_id,
+            worker=snapshot_worker,
+            storage=storage,
+            host=host,
+            core=core,
+            applied=applied,
+            taken=guard(self._taken),
+            random=random,
+            rest=rest,
+            on_failure=on_failure,
+        )
+        self.sending = SnapshotSending(
+            config.name,
+            clock,
+            config.limits,
+            worker=transfer_worker,
+            storage=storage,
+            was_read=guard(self._was_read),
+            unreadable=guard(self._unreadable),
+            on_failure=on_failure,
+        )
+        self.receiving = SnapshotReceiving(
+            config.name,
+            clock,
+            cluster_id=cluster_id,
+            worker=transfer_worker,
+            storage=storage,
+            host=host,
+            stored=guard(self._stored),
+            received=guard(self._received),
+            refused=guard(self._refused),
+            rest=rest,
+            on_failure=on_failure,
+        )
+
+    @property
+    def _now(self) -> float:
+        return float(self._clock.seconds())
+
+    def _taken(self, snapshot: Snapshot, beginning: Index) -> None:
+        self._step(self._core.snapshot_taken(self._now, snapshot, beginning))
+
+    def _was_read(self, effect: ReadChunk, content: bytes, crc: int) -> None:
+        self._step(self._core.chunk_read(self._now, effect.to, effect.snapshot, effect.offset, content, crc))
+
+    def _unreadable(self, to: ServerId) -> None:
+        self._step(self._core.peer_unreachable(to))
+
+    def _stored(self, leader: ServerId, sha256: bytes, offset: int) -> None:
+        self._step(self._core.chunk_stored(self._now, leader, sha256, offset))
+
+    def _received(self, snapshot: Snapshot) -> None:
+        self._step(self._core.snapshot_received(self._now, snapshot))
+
+    def _refused(self, leader: ServerId, sha256: bytes, why: str) -> None:
+        self._step(self._core.snapshot_refused(self._now, leader, sha256, why))
+
+    def adopt(self, snapshot: Snapshot) -> None:
+        """The snapshot of a leader takes effect."""
+        self.taking.superseded()
+        self.receiving.adopt(snapshot)
+
+    def look(self) -> None:
+        """Begin what is due, forget what has ended. Called every now and then."""
+        self.taking.look()
+        self.sending.look()
+
+    def stop(self) -> None:
+        """Begin nothing more, and end what is under way soon."""
+        self.taking.stop()
+        self.sending.stop()
+        self.receiving.stop()
+
+    def status(self) -> dict[str, Any]:
+        """What `GET /v1/status` shows of it; sizes in bytes, times in seconds."""
+        taking, newest = self.taking, self.taking.newest
+        return {
+            "index": newest.index if newest is not None else 0,
+            "term": newest.term if newest is not None else 0,
+            "bytes": newest.size if newest is not None else 0,
+            "capture_s": round(taking.capture_s, 6),
+            "took_s": round(taking.took_s, 3),
+            "taking": taking.progress,
+            "sending": self.sending.progress,
+            "receiving": self.receiving.progress,
+            "problem": taking.problem or self.receiving.problem,
+        }
