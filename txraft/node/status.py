@@ -74,6 +74,7 @@ class Vitals:
             "leader_client_address": _leader_address(node),
             "ready": is_ready,
             "reason": why,
+            "wall_ms": node.wall_ms(),
             "uptime_s": round(node.clock.seconds() - node.started_at, 3),
             "opening_progress": round(node.opening_progress, 3),
             "waits": node.waits.count,
