@@ -49,11 +49,13 @@ class Settings:
         endpoints: client ports of nodes, in the order in which they are tried.
         output: `table` or `json`.
         timeout_s: how long a call may take.
+        endpoints_given: somebody named them; else they are the default.
     """
 
     endpoints: tuple[str, ...]
     output: str = "table"
     timeout_s: float = DEFAULT_TIMEOUT_S
+    endpoints_given: bool = True
 
     @property
     def as_json(self) -> bool:
@@ -77,14 +79,15 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(given: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
     """The common options as given before the subcommand."""
-    endpoints = environ.get("TXRAFT_ENDPOINTS") or DEFAULT_ENDPOINT
-    return with_options(Settings(_split(endpoints, "TXRAFT_ENDPOINTS")), given)
+    named = environ.get("TXRAFT_ENDPOINTS")
+    endpoints = _split(named or DEFAULT_ENDPOINT, "TXRAFT_ENDPOINTS")
+    return with_options(Settings(endpoints, endpoints_given=bool(named)), given)
 
 
 def with_options(settings: Settings, given: argparse.Namespace) -> Settings:
     """The settings, but for what was given after the subcommand."""
     if "endpoints" in given:
-        settings = evolve(settings, endpoints=_split(given.endpoints, "--endpoints"))
+        settings = evolve(settings, endpoints=_split(given.endpoints, "--endpoints"), endpoints_given=True)
     if "output" in given:
         settings = evolve(settings, output=given.output)
     if "timeout" in given:
