@@ -195,6 +195,15 @@ class MutableValues(SynchronousTestCase):
             lists.own(number).append(9)
         self.assertEqual(sorted(view), [(number, [number]) for number in range(5)])
 
+    def test_a_key_that_is_gone_counts_for_none_that_is_left(self) -> None:
+        lists = SnapshotDict({"a": [1], "b": [2], "c": [3]}, copy=self.copy)
+        view = lists.frozen()
+        lists.own("a")
+        del lists["a"]
+        lists.own("b")
+        lists.own("c").append(9)
+        self.assertEqual(dict(view), {"a": [1], "b": [2], "c": [3]})
+
     def test_a_key_that_is_not_there(self) -> None:
         lists = SnapshotDict({"a": [1]}, copy=self.copy)
         self.assertRaises(KeyError, lists.own, "b")
