@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 __all__ = [
     "EX_TEMPFAIL",
@@ -50,12 +50,14 @@ class Settings:
         output: `table` or `json`.
         timeout_s: how long a call may take.
         endpoints_given: somebody named them; else they are the default.
+        environ: the environment, where a command reads more of it than this.
     """
 
     endpoints: tuple[str, ...]
     output: str = "table"
     timeout_s: float = DEFAULT_TIMEOUT_S
     endpoints_given: bool = True
+    environ: Mapping[str, str] = field(factory=dict, eq=False, repr=False)
 
     @property
     def as_json(self) -> bool:
@@ -81,7 +83,7 @@ def settings_of(given: argparse.Namespace, environ: Mapping[str, str]) -> Settin
     """The common options as given before the subcommand."""
     named = environ.get("TXRAFT_ENDPOINTS")
     endpoints = _split(named or DEFAULT_ENDPOINT, "TXRAFT_ENDPOINTS")
-    return with_options(Settings(endpoints, endpoints_given=bool(named)), given)
+    return with_options(Settings(endpoints, endpoints_given=bool(named), environ=environ), given)
 
 
 def with_options(settings: Settings, given: argparse.Namespace) -> Settings:
