@@ -20,7 +20,7 @@ from twisted.scripts._twistd_unix import UnixApplicationRunner
 from twisted.trial.unittest import SynchronousTestCase
 
 from txraft import tap
-from txraft.config import NodeConfig
+from txraft.config import NodeConfig, layers
 from txraft.errors import ConfigurationError, DiskFailed, ForeignDirectory, NotApplied
 from txraft.statemachine.plugin import PluginListing
 from txraft.storage.identity import Claim
@@ -51,7 +51,7 @@ class TapTestCase(SynchronousTestCase):
         self.stderr = io.StringIO()
         self.patch(sys, "__stderr__", self.stderr)
         self.patch(os, "environ", {})
-        self.patch(tap, "DEFAULT_FILES", (Path("txraft.yaml"), self.folder / "etc.yaml"))
+        self.patch(layers, "DEFAULT_FILES", (Path("txraft.yaml"), self.folder / "etc.yaml"))
 
     def options(self, *arguments: str) -> tap.Options:
         """As twistd would make them."""

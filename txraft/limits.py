@@ -126,6 +126,33 @@ class Limits:
     segment_bytes: int = 67_108_864
     """Size of a log segment file, preallocated."""
 
+    snapshot_log_bytes: int = 67_108_864
+    """A snapshot is taken once the log behind the last one has at least this size ..."""
+
+    snapshot_log_factor: int = 4
+    """... and this many times the size of the last snapshot: so that writing snapshots costs a fraction of writing the log."""
+
+    snapshot_part_bytes: int = 65_536
+    """About how much of the machines' state becomes one part of a snapshot."""
+
+    snapshot_chunk_bytes: int = 1_048_576
+    """How much of a snapshot goes to a follower in one message."""
+
+    snapshot_bytes_per_s: int = 268_435_456
+    """How fast a snapshot is written to disk, or sent, at most: the log goes first."""
+
+    trailing_entries: int = 10_000
+    """Entries kept before a snapshot's last one, for followers that lag a little: they need no snapshot then."""
+
+    trailing_bytes: int = 16_777_216
+    """The same in bytes: whichever is less."""
+
+    pinned_log_bytes_max: int = 4_294_967_296
+    """Log kept because a follower that is being sent a snapshot will need it; beyond it that follower begins again with a newer one."""
+
+    reserve_bytes: int = 67_108_864
+    """Disk space held back, to be given up when the disk is full: so that a server can still write what lets it shrink."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:

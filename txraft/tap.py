@@ -11,7 +11,6 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from twisted.application.service import IService, MultiService
@@ -23,6 +22,7 @@ from twisted.python import usage
 from txraft import __version__
 from txraft.addresses import host_and_port
 from txraft.config import NodeConfig
+from txraft.config.layers import default_file
 from txraft.embed import RaftNode, require_endpoints
 from txraft.errors import ConfigurationError, MachineUnavailable, NotApplied, TxraftError
 from txraft.net.descriptors import raise_descriptor_limit
@@ -33,10 +33,7 @@ from txraft.storage.layout import Layout
 
 T = TypeVar("T")
 
-__all__ = ["CannotStart", "NodeProcess", "Options", "default_file", "makeService"]
-
-DEFAULT_FILES = (Path("txraft.yaml"), Path("/etc/txraft/txraft.yaml"))
-"""The first of these that exists is read when no file is named."""
+__all__ = ["CannotStart", "NodeProcess", "Options", "makeService"]
 
 EX_USAGE = 64
 READY_NEWS_S = 10.0
@@ -142,13 +139,8 @@ class Options(usage.Options):
         """The configuration that these flags, the file they name and `environ` make. Raises `ConfigurationError`."""
         keys = ("name", "data-dir", "peer", "client", "advertise-peer", "advertise-client", "bootstrap", "cluster")
         flags = {key.replace("-", "_"): self[key] for key in keys} | {"machines": self["machine"]}
-        file = self["config"] or environ.get("TXRAFT_CONFIG") or default_file()
+        file = self["config"] or default_file(environ)
         return NodeConfig.load(file, environ, {key: value for key, value in flags.items() if value is not None})
-
-
-def default_file() -> Path | None:
-    """The configuration file that is used when none is named."""
-    return next((path for path in DEFAULT_FILES if path.is_file()), None)
 
 
 def makeService(options: Options) -> IService:

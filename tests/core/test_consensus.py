@@ -8,13 +8,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.logs import commands_from
+from tests.support.logs import commands_from, snapshot_at
 from tests.support.one_server import OneServer, accepted, all_of, append, rejected, said, vote, vote_request
 from txraft.core.configuration import Configuration
 from txraft.core.consensus import IGNORED, RECEIVE
 from txraft.core.effects import Apply, ConfigurationChanged, Persist, ResetElectionTimer, RoleChanged
 from txraft.core.ids import Index, Term
-from txraft.core.messages import AppendEntries, AppendEntriesReply, Message, RequestVote, RequestVoteReply
+from txraft.core.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    Message,
+    RequestTerm,
+    RequestTermReply,
+    RequestVote,
+    RequestVoteReply,
+)
 from txraft.core.roles import Candidate, Follower, Leader, Role
 from txraft.errors import Halted
 
@@ -33,7 +43,14 @@ class Dispatch(SynchronousTestCase):
 
     def test_what_is_left_alone_changes_nothing(self) -> None:
         servers = {Follower: OneServer(term=2).as_follower_of("b"), Leader: OneServer().as_leader(), Candidate: OneServer().as_candidate()}
-        messages: dict[type, Message] = {RequestVoteReply: vote(2, "c"), AppendEntriesReply: accepted(2, "c", 1)}
+        messages: dict[type, Message] = {
+            RequestVoteReply: vote(2, "c"),
+            AppendEntriesReply: accepted(2, "c", 1),
+            InstallSnapshot: InstallSnapshot(2, "c", snapshot_at(3, 2), 0),
+            InstallSnapshotReply: InstallSnapshotReply(2, "c", bytes(32), 0, "more"),
+            RequestTerm: RequestTerm(2, "c", 1),
+            RequestTermReply: RequestTermReply(2, "c", 1),
+        }
 
         for role, message in IGNORED:
             self.assertEqual(servers[role].hears(messages[message]), [], (role, message))

@@ -10,9 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.simulated_server import CARRY_OUT
 from txraft.core import effects
-from txraft.core.effects import Effect, Metadata, Receipt
+from txraft.core.effects import Base, Effect, Metadata, Receipt
 
-PARTS = {Metadata, Receipt}
+PARTS = {Base, Metadata, Receipt}
 """Of which effects are made."""
 
 

@@ -244,7 +244,7 @@ class ClusterTests(NodeTests):
         self.assertEqual({member["connected"] for member in status["members"].values()}, {True})
         matches = {member.get("match_index", status["last_index"]) for member in status["members"].values()}
         self.assertEqual(matches, {status["commit_index"]})
-        self.assertEqual(len(status["digest"]), 64)
+        self.assertEqual((len(status["digest"]), status["wall_ms"]), (64, self.cluster.wall_ms()))
         told = self.wait(self.cluster.followers()[0].gate.call(StatusRequest(0)))
         self.assertEqual(told["leader_client_address"], f"{status['name']}.example:2379")
 

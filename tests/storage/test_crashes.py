@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.disk import (
-    BOOTSTRAP,
-    PowerCut,
-    WatchedDisk,
-    changed_sectors,
-    commands,
-    contents,
-    no_sync,
-    open_storage,
-    persist,
-    quick_directory,
-    restore,
-    segments,
-    small,
-    vote,
-    whole_log,
-    with_sectors,
-)
+from tests.support.disk import BOOTSTRAP, changed_sectors, commands, open_storage, persist, small, vote, whole_log, with_sectors
+from tests.support.simulated_files import PowerCut, SimulatedFiles
 from txraft.core.effects import Metadata, Persist
 from txraft.core.entry import Entry
 from txraft.storage import Storage
 
 State = tuple[Metadata, list[Entry]]
+
+ROOT = Path("/n1")
 
 BEFORE_THE_FIRST: State = (vote(1), BOOTSTRAP)
 
@@ -68,10 +54,10 @@ class Journal:
     promised: State | None = None
     possible: list[State] = field(factory=list)
 
-    def run(self, root: Path) -> None:
+    def run(self, files: SimulatedFiles) -> None:
         """Open, write everything, close; tears, rolls and truncations included."""
         self.possible = [BEFORE_THE_FIRST]
-        storage = open_storage(root, limits=small(2048))
+        storage = open_storage(ROOT, limits=small(2048), files=files)
         self.promised = self.possible[-1]
         for persists in WRITES:
             self.possible = self._between(self.promised, persists)
@@ -92,29 +78,25 @@ def state_of(storage: Storage) -> State:
     return storage.recovered.metadata, whole_log(storage)
 
 
-KEEPING: dict[str, Callable[[], Callable[[], bool]]] = {
-    "killed": lambda: lambda: True,
-    "power cut, nothing that was not synced is left": lambda: lambda: False,
-    "power cut, chance 1": lambda: _chance(1),
-    "power cut, chance 2": lambda: _chance(2),
-    "power cut, chance 3": lambda: _chance(3),
-}
+IMAGES_MAX = 100
 
 
-def _chance(seed: int) -> Callable[[], bool]:
-    generator = random.Random(seed)
-    return lambda: generator.random() < 0.5
+def images(files: SimulatedFiles, seed: int) -> Iterator[tuple[str, SimulatedFiles]]:
+    """What may be left: killed, everything unsynced lost, and every subset of sectors and names, or a hundred of them by lot."""
+    yield "killed", files.killed()
+    yield "lost", files.lost()
+    if files.images_count() <= IMAGES_MAX:
+        yield from ((f"image {number}", image) for number, image in enumerate(files.images()))
+    else:
+        random = Random(seed)
+        yield from ((f"sample {number} of seed {seed}", files.sampled(random)) for number in range(IMAGES_MAX))
 
 
 class AnyCallTests(SynchronousTestCase):
     """Scenarios 57 and 58: whatever combination of old and new a crash leaves, the server starts with all that it had promised."""
 
-    def setUp(self) -> None:
-        self.base = quick_directory(self)
-
-    def require_kept(self, journal: Journal, root: Path, what: str) -> None:
-        with no_sync():
-            storage = open_storage(root, limits=small(2048))
+    def require_kept(self, journal: Journal, files: SimulatedFiles, what: str) -> None:
+        storage = open_storage(ROOT, limits=small(2048), files=files)
         found = state_of(storage)
         storage.close()
         if journal.promised is None:
@@ -126,58 +108,47 @@ class AnyCallTests(SynchronousTestCase):
         cut_at, ended = 0, False
         while not ended:
             cut_at += 1
-            root = self.base / f"cut-{cut_at}"
-            disk, journal = WatchedDisk(root, cut_at=cut_at), Journal()
+            files, journal = SimulatedFiles(cut_at=cut_at), Journal()
             try:
-                with disk.watching():
-                    journal.run(root)
+                journal.run(files)
                 ended = True
             except PowerCut:
                 pass
-            for name, keeping in KEEPING.items():
-                left = self.base / "left"
-                disk.after_power_cut(left, keeping())
-                self.require_kept(journal, left, f"cut at call {cut_at} of {disk.calls[-3:]}, {name}")
+            for name, left in images(files, cut_at):
+                self.require_kept(journal, left, f"cut at call {cut_at} of {files.calls[-3:]}, {name}")
         self.assertGreater(cut_at, 60)
-        self.assertGreater(len(segments(root)), 3)
+        self.assertGreater(len(files.names(ROOT / "log")), 3)
 
     def test_recovery_interrupted_at_every_call_and_repeated_gives_the_same(self) -> None:
         kept = [*BOOTSTRAP, *commands("a", "b")]
         cut_at, ended = 0, False
         while not ended:
             cut_at += 1
-            root = self.base / f"recovery-{cut_at}"
-            self._make_torn(root)
-            disk = WatchedDisk(root, cut_at=cut_at)
+            files = self.torn()
+            files.cut_at = cut_at
             try:
-                with disk.watching():
-                    storage = open_storage(root)
-                    storage.write([persist(4, commands("x" * 600))])
-                    storage.close()
+                storage = open_storage(ROOT, files=files)
+                storage.write([persist(4, commands("x" * 600))])
+                storage.close()
                 ended = True
             except PowerCut:
                 pass
-            for name, keeping in KEEPING.items():
-                left = self.base / "left"
-                disk.after_power_cut(left, keeping())
-                with no_sync():
-                    storage = open_storage(left)
+            for name, left in images(files, cut_at):
+                storage = open_storage(ROOT, files=left)
                 log = whole_log(storage)
                 storage.close()
                 self.assertIn(log, [kept, [*kept, *commands("x" * 600)]], f"cut at call {cut_at}, {name}")
         self.assertEqual(log, [*kept, *commands("x" * 600)])
         self.assertGreater(cut_at, 12)
 
-    def _make_torn(self, root: Path) -> None:
+    def torn(self) -> SimulatedFiles:
         """A log whose last write was interrupted: of its two records the first is torn and the second is whole."""
-        with no_sync():
-            storage = open_storage(root)
-            storage.write([persist(2, commands("a", "b"))])
-            before = contents(root)
-            storage.write([persist(4, commands("c" * 600)), persist(4, commands("d" * 600, "e"), truncate=True)])
-            after = segments(root)[0].read_bytes()
-            storage.close()
-        restore(root, before)
-        segment = segments(root)[0]
-        torn = segment.read_bytes()
-        segment.write_bytes(with_sectors(torn, after, changed_sectors(torn, after)[1:]))
+        files = SimulatedFiles()
+        storage = open_storage(ROOT, files=files)
+        storage.write([persist(2, commands("a", "b"))])
+        segment = ROOT / "log" / files.names(ROOT / "log")[0]
+        before = files.content(segment)
+        storage.write([persist(4, commands("c" * 600)), persist(4, commands("d" * 600, "e"), truncate=True)])
+        after, files = files.content(segment), files.killed()
+        files.put(segment, with_sectors(before, after, changed_sectors(before, after)[1:]))
+        return files

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.disk import contents, flip_bit, no_sync, open_storage, segments
 from txraft.errors import DataDirectoryInUse, ForeignDirectory, StorageError
+from txraft.storage.identity import STARTS_REMEMBERED
 
 
 class IdentityTests(SynchronousTestCase):
@@ -40,6 +41,32 @@ class IdentityTests(SynchronousTestCase):
         self.assertEqual(storage.identity.incarnation, 1)
         self.assertNotEqual(storage.identity.mark, marks[0])
         storage.close()
+
+    def test_every_opening_draws_a_process_and_remembers_those_before(self) -> None:
+        drawn: list[str] = []
+        for _ in range(STARTS_REMEMBERED + 3):
+            storage = open_storage(self.root)
+            identity = storage.identity
+            self.assertRegex(identity.process, "^[0-9a-f]{16}$")
+            self.assertEqual(identity.previous_processes, tuple(drawn[:STARTS_REMEMBERED]))
+            drawn.insert(0, identity.process)
+            storage.close()
+        self.assertEqual(len(set(drawn)), len(drawn))
+
+    def test_row_32_a_copy_goes_another_way_from_its_next_opening_on(self) -> None:
+        open_storage(self.root).close()
+        shutil.copytree(self.root, self.root.with_name("copy"))
+        known = []
+        for root in (self.root, self.root.with_name("copy")):
+            for _ in range(2):
+                storage = open_storage(root)
+                storage.close()
+            known.append(storage.identity)
+        one, other = known
+        self.assertEqual((one.mark, one.incarnation), (other.mark, other.incarnation))
+        self.assertNotEqual(one.process, other.process)
+        self.assertNotEqual(one.previous_processes[0], other.previous_processes[0])
+        self.assertEqual(one.previous_processes[1], other.previous_processes[1])
 
     def test_row_32_another_servers_directory_is_refused_and_both_are_named(self) -> None:
         open_storage(self.root).close()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 
 from txraft.core.configuration import Configuration
 from txraft.core.entry import Entry, EntryKind
 from txraft.core.ids import Index, Term
+from txraft.core.snapshot import Snapshot
 
 
 def command_at(index: int, term: int) -> Entry:
@@ -37,3 +39,12 @@ def configurations_of(entries: Sequence[Entry]) -> list[tuple[Index, Configurati
     """The configurations in a log by index."""
     found = [(index, entry) for index, entry in enumerate(entries, 1) if entry.kind == EntryKind.CONFIGURATION]
     return [(Index(index), Configuration.decode(entry.payload)) for index, entry in found]
+
+
+def snapshot_at(
+    index: int, term: int, *, size: int = 100, name: str = "", configurations: Mapping[int, Configuration] | None = None
+) -> Snapshot:
+    """A snapshot whose last entry is this; the configuration is that of servers `a`, `b` and `c` unless others are given."""
+    held = configurations or {1: Configuration.of({server: server for server in "abc"})}
+    sha256 = hashlib.sha256(f"{index}/{term}/{size}/{name}".encode()).digest()
+    return Snapshot(index, term, size, sha256, [(at, configuration.encode()) for at, configuration in held.items()])

@@ -18,15 +18,19 @@ from txraft.core.effects import (
     Metadata,
     Persist,
     Proposed,
+    ReadChunk,
     ReadEntries,
     ReadsLost,
     ReadsReady,
+    Repaired,
     ResetElectionTimer,
+    Restore,
     RoleChanged,
     Send,
     StartHeartbeats,
     StopElectionTimer,
     StopHeartbeats,
+    StoreChunk,
 )
 from txraft.core.entry import Entry
 from txraft.core.ids import Index, ServerId
@@ -287,7 +291,7 @@ class SimulatedServer:
         if self._heartbeats is not None:
             self._heartbeats.cancel()
 
-    def _nothing(self, _: RoleChanged | LeadershipReady | ConfigurationChanged | Proposed) -> None:
+    def _nothing(self, _: Effect) -> None:
         """Only told to people."""
 
 
@@ -306,5 +310,9 @@ CARRY_OUT: dict[type, Callable[[SimulatedServer, Any], None]] = {
     LeadershipReady: SimulatedServer._nothing,
     ConfigurationChanged: SimulatedServer._nothing,
     Proposed: SimulatedServer._nothing,
+    ReadChunk: SimulatedServer._nothing,
+    StoreChunk: SimulatedServer._nothing,
+    Restore: SimulatedServer._nothing,
+    Repaired: SimulatedServer._nothing,
 }
 """What the world does for each effect; the vocabulary is closed, so the table is complete."""

@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 
 from txraft.core.configuration import Configuration
 from txraft.core.entry import Entry, EntryKind
-from txraft.core.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
+from txraft.core.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    RequestTerm,
+    RequestTermReply,
+    RequestVote,
+    RequestVoteReply,
+)
+from txraft.core.snapshot import Snapshot
 from txraft.errors import NotApplied
 from txraft.limits import INDEX_MAX
 from txraft.statemachine.results import answer_of_problem, answer_of_value
@@ -62,7 +72,9 @@ def append_entries(draw: st.DrawFn) -> AppendEntries:
     prev_log_index = draw(st.integers(0, INDEX_MAX - 10))
     prev_log_term = draw(st.integers(0, term)) if prev_log_index else 0
     carried = draw(entries(prev_log_term, term))
-    return AppendEntries(term, draw(names), prev_log_index, prev_log_term, draw(numbers), draw(numbers), carried)
+    return AppendEntries(
+        term, draw(names), prev_log_index, prev_log_term, draw(numbers), draw(numbers), carried, draw(numbers), draw(numbers)
+    )
 
 
 @st.composite
@@ -71,11 +83,34 @@ def request_votes(draw: st.DrawFn) -> RequestVote:
     return RequestVote(term, draw(names), draw(numbers), draw(st.integers(0, term)), draw(st.booleans()), draw(st.booleans()))
 
 
+@st.composite
+def install_snapshots(draw: st.DrawFn) -> InstallSnapshot:
+    term, index = draw(numbers), draw(st.integers(1, INDEX_MAX))
+    places = sorted(draw(st.sets(st.integers(1, index), min_size=1, max_size=3)))
+    configurations = [(place, Configuration.of({"n1": "a:1"}).encode()) for place in places]
+    content = draw(st.binary(max_size=20))
+    offset = draw(st.integers(0, 300))
+    size = offset + len(content) + draw(st.integers(1, 300))
+    snapshot = Snapshot(index, draw(st.integers(0, term)), size, draw(st.binary(min_size=32, max_size=32)), configurations)
+    return InstallSnapshot(term, draw(names), snapshot, offset, content, draw(st.integers(0, 2**32 - 1)))
+
+
 peer_messages: st.SearchStrategy[PeerMessage] = st.one_of(
+    install_snapshots(),
+    st.builds(
+        InstallSnapshotReply,
+        numbers,
+        names,
+        st.binary(min_size=32, max_size=32),
+        numbers,
+        st.sampled_from(["more", "installed", "refused"]),
+    ),
+    st.builds(RequestTerm, numbers, names, numbers),
+    st.builds(RequestTermReply, numbers, names, numbers),
     append_entries(),
     request_votes(),
     st.builds(RequestVoteReply, numbers, names, st.booleans(), st.booleans()),
-    st.builds(AppendEntriesReply, numbers, names, st.booleans(), numbers, numbers, numbers, numbers),
+    st.builds(AppendEntriesReply, numbers, names, st.booleans(), numbers, numbers, numbers, numbers, st.booleans(), numbers),
     st.builds(Forward, numbers, names, numbers, numbers, numbers, requests),
     st.builds(ForwardReply, numbers, names, numbers, answers),
 )

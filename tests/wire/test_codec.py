@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.wire.messages import mutated, numbers, peer_messages, requests
 from txraft.core.configuration import Configuration
 from txraft.core.entry import Entry, EntryKind
-from txraft.core.messages import AppendEntries, AppendEntriesReply, RequestVote
+from txraft.core.messages import AppendEntries, AppendEntriesReply, InstallSnapshot, InstallSnapshotReply, RequestVote
+from txraft.core.snapshot import Snapshot
 from txraft.errors import RemoteProtocolError
 from txraft.limits import INDEX_MAX
 from txraft.statemachine.results import answer_of_value
@@ -35,6 +36,16 @@ encode = msgspec.msgpack.encode
 def append(**changes: Any) -> AppendEntries:
     fields: dict[str, Any] = {"term": 3, "sender": "n1", "prev_log_index": 4, "prev_log_term": 2, "leader_commit": 4, "round": 1}
     return AppendEntries(**{**fields, **changes})
+
+
+def chunk(**changes: Any) -> InstallSnapshot:
+    """A piece of a snapshot; changes to the snapshot and to the message by their names."""
+    configurations = [(1, Configuration.of({"n1": "a:1"}).encode())]
+    snapshot: dict[str, Any] = {"index": 9, "term": 2, "size": 100, "sha256": bytes(32), "configurations": configurations}
+    message: dict[str, Any] = {"term": 3, "sender": "n1", "offset": 60, "content": bytes(40), "crc": 7}
+    for name, value in changes.items():
+        (snapshot if name in snapshot else message)[name] = value
+    return InstallSnapshot(snapshot=Snapshot(**snapshot), **message)
 
 
 def entries_of(*terms: int) -> list[Entry]:
@@ -130,6 +141,34 @@ class PeerMessageTests(SynchronousTestCase):
         self.assertEqual(decode_peer_message(encode_peer_message(good)), good)
         for payload in (b"", b"garbage", encode([["n1"]]), encode([{"n1": 5}]), b"\x91" * 5000):
             self.refused_message(with_configuration(payload), "configuration")
+
+    def test_pieces_of_snapshots_lie_within_them(self) -> None:
+        self.assertEqual(decode_peer_message(encode_peer_message(chunk())), chunk())
+        self.assertEqual(decode_peer_message(encode_peer_message(chunk(offset=100, content=b""))).term, 3)
+        for changes in ({"offset": 61}, {"size": 99}, {"size": 0, "offset": 0, "content": b""}, {"size": BEYOND, "content": b""}):
+            self.refused_message(chunk(**changes), "of a snapshot of")
+        self.refused_message(chunk(offset=BEYOND))
+        self.refused_message(chunk(crc=2**32))
+
+    def test_a_snapshot_is_named_by_a_whole_sha_256(self) -> None:
+        for length in (0, 31, 33):
+            self.refused_message(chunk(sha256=bytes(length)), str(length))
+            self.refused_message(InstallSnapshotReply(3, "n1", bytes(length), 0, "more"))
+
+    def test_a_snapshot_of_a_later_term_than_the_leaders_or_of_nothing_is_refused(self) -> None:
+        for changes in ({"term": 4}, {"term": -1}, {"index": 0}, {"index": BEYOND}):
+            self.refused_message(chunk(**changes), "a snapshot at index")
+
+    def test_a_snapshot_has_configurations_in_order_none_newer_than_itself(self) -> None:
+        payload = Configuration.of({"n1": "a:1"}).encode()
+        good = chunk(configurations=[(1, payload), (9, payload)])
+        self.assertEqual(decode_peer_message(encode_peer_message(good)), good)
+        for indexes in ((), (0,), (10,), (2, 2), (3, 2)):
+            self.refused_message(chunk(configurations=[(index, payload) for index in indexes]), "configurations of indexes")
+        self.refused_message(chunk(configurations=[(1, b"garbage")]), "configuration")
+
+    def test_a_state_of_a_transfer_that_nobody_knows_is_refused(self) -> None:
+        self.refused(encode(["snapshotted", 3, "n1", bytes(32), 0, "lost"]))
 
     def test_an_answer_passed_on_is_one(self) -> None:
         for answer in (answer_of_value([1, {"a": b"b"}], 3, 1), answer_of_value(2**80, 3, 1)):

@@ -18,6 +18,7 @@ SUBCOMMANDS = {
     "status": "what nodes know of themselves and of the cluster",
     "machines": "the state machines of the cluster and what they can do",
     "watch": "the events of a machine, as they happen",
+    "doctor": "whether a node can run here, and run well",
     "demo": "three nodes on this computer; the leader is killed; nothing is lost",
     "bench": "how much a cluster can take",
     "node": "one node in the foreground: twistd -n txraft",

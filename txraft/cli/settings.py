@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 __all__ = [
     "EX_TEMPFAIL",
@@ -49,11 +49,15 @@ class Settings:
         endpoints: client ports of nodes, in the order in which they are tried.
         output: `table` or `json`.
         timeout_s: how long a call may take.
+        endpoints_given: somebody named them; else they are the default.
+        environ: the environment, where a command reads more of it than this.
     """
 
     endpoints: tuple[str, ...]
     output: str = "table"
     timeout_s: float = DEFAULT_TIMEOUT_S
+    endpoints_given: bool = True
+    environ: Mapping[str, str] = field(factory=dict, eq=False, repr=False)
 
     @property
     def as_json(self) -> bool:
@@ -77,14 +81,15 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(given: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
     """The common options as given before the subcommand."""
-    endpoints = environ.get("TXRAFT_ENDPOINTS") or DEFAULT_ENDPOINT
-    return with_options(Settings(_split(endpoints, "TXRAFT_ENDPOINTS")), given)
+    named = environ.get("TXRAFT_ENDPOINTS")
+    endpoints = _split(named or DEFAULT_ENDPOINT, "TXRAFT_ENDPOINTS")
+    return with_options(Settings(endpoints, endpoints_given=bool(named), environ=environ), given)
 
 
 def with_options(settings: Settings, given: argparse.Namespace) -> Settings:
     """The settings, but for what was given after the subcommand."""
     if "endpoints" in given:
-        settings = evolve(settings, endpoints=_split(given.endpoints, "--endpoints"))
+        settings = evolve(settings, endpoints=_split(given.endpoints, "--endpoints"), endpoints_given=True)
     if "output" in given:
         settings = evolve(settings, output=given.output)
     if "timeout" in given:

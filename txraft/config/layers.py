@@ -14,7 +14,10 @@ from txraft import addresses
 from txraft.config.values import KEYS, Invalid, kind_of
 from txraft.errors import ConfigurationError
 
-__all__ = ["Given", "read_environment", "read_file", "read_flags"]
+__all__ = ["Given", "default_file", "read_environment", "read_file", "read_flags"]
+
+DEFAULT_FILES = (Path("txraft.yaml"), Path("/etc/txraft/txraft.yaml"))
+"""The first of these that exists is read when no file is named."""
 
 _FILE_BYTES_MAX = 1_048_576
 _CLIENT_SIDE = frozenset({"TXRAFT_CONFIG", "TXRAFT_ENDPOINTS"})
@@ -26,6 +29,12 @@ class Given:
 
     value: Any
     origin: str
+
+
+def default_file(environ: Mapping[str, str]) -> Path | None:
+    """The configuration file that is used when no flag names one."""
+    named = environ.get("TXRAFT_CONFIG")
+    return Path(named) if named else next((path for path in DEFAULT_FILES if path.is_file()), None)
 
 
 def read_file(path: Path) -> dict[str, Given]:

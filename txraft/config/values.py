@@ -28,7 +28,10 @@ __all__ = [
 
 ALL_INTERFACES = frozenset({"", "0.0.0.0", "::"})
 RESERVED_MACHINE_NAMES = frozenset(
-    {"bench", "demo", "dev", "machines", "members", "new-machine", "node", "proxy", "sessions", "status", "watch"}
+    {
+        *("bench", "demo", "dev", "doctor", "log", "machines", "members", "new-machine", "node", "proxy"),
+        *("sessions", "snapshot", "status", "watch"),
+    }
 )
 """Taken by the HTTP interface under /v1/, or by the `txraft` command."""
 

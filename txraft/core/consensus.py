@@ -17,7 +17,17 @@ from txraft.core.effects import ConfigurationChanged, Effect, Metadata, Receipt,
 from txraft.core.entry import Entry
 from txraft.core.ids import Index, ServerId
 from txraft.core.log import Log
-from txraft.core.messages import AppendEntries, AppendEntriesReply, Message, RequestVote, RequestVoteReply
+from txraft.core.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    Message,
+    RequestTerm,
+    RequestTermReply,
+    RequestVote,
+    RequestVoteReply,
+)
 from txraft.core.require import require
 from txraft.core.roles import Candidate, Follower, Leader
 from txraft.core.server import Server
@@ -49,6 +59,11 @@ IGNORED: dict[tuple[type, type], str] = {
     (Leader, RequestVoteReply): "the election is won already",
     (Follower, AppendEntriesReply): "its leadership is over",
     (Candidate, AppendEntriesReply): "its leadership is over",
+    **{
+        (role, message): "nobody begins this exchange yet"
+        for role in (Follower, Candidate, Leader)
+        for message in (InstallSnapshot, InstallSnapshotReply, RequestTerm, RequestTermReply)
+    },
 }
 """What is left alone, and why; with `RECEIVE` it covers every pair of role and message."""
 

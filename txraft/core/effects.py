@@ -11,26 +11,32 @@ from attrs import frozen
 from txraft.core.configuration import Configuration
 from txraft.core.entry import Entry
 from txraft.core.ids import Index, ServerId, Term
-from txraft.core.messages import Message
+from txraft.core.messages import InstallSnapshot, Message
+from txraft.core.snapshot import Snapshot
 
 __all__ = [
     "Apply",
+    "Base",
     "ConfigurationChanged",
     "Effect",
     "LeadershipReady",
     "Metadata",
     "Persist",
     "Proposed",
+    "ReadChunk",
     "ReadEntries",
     "ReadsLost",
     "ReadsReady",
     "Receipt",
+    "Repaired",
     "ResetElectionTimer",
+    "Restore",
     "RoleChanged",
     "Send",
     "StartHeartbeats",
     "StopElectionTimer",
     "StopHeartbeats",
+    "StoreChunk",
 ]
 
 
@@ -48,11 +54,37 @@ class Receipt:
 
     It counts only while `term` is still the current term and the entry at `index` still has `entry_term`: the same entry may have been
     written, overwritten and written again in between.
+
+    Attributes:
+        installed: the snapshot whose installation was written.
+        repaired: the note of repair was removed. What these two say holds in any term.
     """
 
     term: Term
     index: Index
     entry_term: Term
+    installed: Snapshot | None = None
+    repaired: bool = False
+
+
+@frozen
+class Base:
+    """Where the log begins: entries up to `index` are no longer needed from it.
+
+    Attributes:
+        index: of the last entry that is dropped; at most that of the snapshot.
+        term: of that entry.
+        snapshot: stands for all that it includes; durable under its final name.
+        keeps_log: if not, the snapshot was installed in the place of the log: whatever was there is gone, and the log is empty behind
+            the snapshot.
+
+    Source: §5.1; Figure 5.3, 6 and 7.
+    """
+
+    index: Index
+    term: Term
+    snapshot: Snapshot
+    keeps_log: bool
 
 
 @frozen
@@ -77,6 +109,9 @@ class Persist:
         entries: consecutive entries to append; the list is not to be changed by anyone.
         receipt: what it proves.
         then: answers that rest on it. Source: §3.8.
+        base: where the log begins now; written after the metadata and before the entries. With one that does not keep the log the machines
+            rest until `Restore`.
+        repaired: this server takes part again: remove the note of repair, after all else.
     """
 
     metadata: Metadata | None
@@ -85,6 +120,8 @@ class Persist:
     entries: list[Entry]
     receipt: Receipt
     then: tuple[Send, ...]
+    base: Base | None = None
+    repaired: bool = False
 
 
 @frozen
@@ -107,6 +144,45 @@ class ReadEntries:
     to: ServerId
     first_index: Index
     bytes_max: int
+
+
+@frozen
+class ReadChunk:
+    """Read a piece of a snapshot's file for a follower; answer with `chunk_read`.
+
+    Attributes:
+        to: the follower it is for.
+        snapshot: which file.
+        offset: where to begin.
+        bytes_max: how much, if there is as much.
+    """
+
+    to: ServerId
+    snapshot: Snapshot
+    offset: int
+    bytes_max: int
+
+
+@frozen
+class StoreChunk:
+    """Write a piece of a snapshot that the leader has sent, if it is the next one; answer with `chunk_stored`, which says how much is
+    there, or with `snapshot_received` when it is whole, or with `snapshot_refused`. One without content is only a question.
+    """
+
+    sender: ServerId
+    chunk: InstallSnapshot
+
+
+@frozen
+class Restore:
+    """The installation of this snapshot is durable: swap in the machines restored from it. Everything up to its index counts as applied."""
+
+    snapshot: Snapshot
+
+
+@frozen
+class Repaired:
+    """What this server had lost is restored: it votes, and is counted, again."""
 
 
 @frozen
@@ -187,6 +263,10 @@ Effect = (
     | Send
     | Apply
     | ReadEntries
+    | ReadChunk
+    | StoreChunk
+    | Restore
+    | Repaired
     | Proposed
     | ReadsReady
     | ReadsLost

@@ -92,7 +92,7 @@ class Node(Service):
         self.identity = Identity(config.cluster_id, self.server_id, 0, config.advertise_client)
         self.view = View()
         self.driver: Driver | None = None
-        self.started_at = float(clock.seconds())
+        self.started_at, self.wall_ms = float(clock.seconds()), wall_ms
         self.opening_progress = 0.0
         self.storage: Storage | None = None
         self._tick: IDelayedCall | None = None

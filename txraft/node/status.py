@@ -79,6 +79,7 @@ class Vitals:
             "alarm": view.alarm,
             "ready": is_ready,
             "reason": why,
+            "wall_ms": node.wall_ms(),
             "uptime_s": round(node.clock.seconds() - node.started_at, 3),
             "opening_progress": round(node.opening_progress, 3),
             "waits": node.waits.count,

@@ -11,6 +11,7 @@ from txraft.statemachine.host import Host
 from txraft.statemachine.interfaces import IStateMachine, IStateMachinePlugin, ISupplier, IWatched
 from txraft.statemachine.operations import Declaration, Operation
 from txraft.statemachine.plugin import PluginListing, StateMachinePlugin, available_plugins
+from txraft.statemachine.snapshot_dict import SnapshotDict
 from txraft.statemachine.values import INTEGER_BITS_MAX
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Operation",
     "PluginListing",
     "Refused",
+    "SnapshotDict",
     "StateMachine",
     "StateMachinePlugin",
     "available_plugins",

@@ -19,11 +19,17 @@ from txraft.storage.layout import FORMAT_VERSION, Layout
 from txraft.storage.records import seal, unseal
 from txraft.storage.segment import Origin
 
-__all__ = ["Claim", "DirectoryIdentity", "DirectoryLock"]
+__all__ = ["Claim", "STARTS_REMEMBERED", "DirectoryIdentity", "DirectoryLock"]
 
 _MAGIC = b"txraftI%d" % FORMAT_VERSION
 _FILE_BYTES_MAX = 4096
 _MARK_BYTES = 16
+_PROCESS_BYTES = 8
+
+STARTS_REMEMBERED = 32
+"""Of so many starts before the last a directory can say by which process they were. Peers compare them with what they have seen: a copy
+that was put back has others, and after so many starts of its own it could no longer be told from the directory that it is not.
+"""
 
 
 @frozen
@@ -35,12 +41,16 @@ class DirectoryIdentity:
         server_id: the server.
         incarnation: how many times the directory has been opened.
         mark: 32 hexadecimal digits, drawn by lot when the directory was claimed: no other directory has them, but a copy of this one.
+        process: 16 hexadecimal digits, drawn by lot at this opening: no copy of this directory has them for the same incarnation.
+        previous_processes: those of the openings before this one, the last first; the older ones are forgotten.
     """
 
     cluster_id: str
     server_id: str
     incarnation: int
     mark: str
+    process: str = ""
+    previous_processes: tuple[str, ...] = ()
 
 
 class _Stored(msgspec.Struct, frozen=True, array_like=True):
@@ -50,6 +60,7 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
     server_id: str
     incarnation: Annotated[int, msgspec.Meta(ge=0, le=INDEX_MAX)]
     mark: Annotated[bytes, msgspec.Meta(min_length=_MARK_BYTES, max_length=_MARK_BYTES)]
+    processes: list[Annotated[bytes, msgspec.Meta(min_length=_PROCESS_BYTES, max_length=_PROCESS_BYTES)]] = []
 
 
 @define
@@ -142,14 +153,20 @@ class Claim:
 
     @classmethod
     def _of(cls, layout: Layout, stored: _Stored) -> Claim:
-        identity = DirectoryIdentity(stored.cluster_id, stored.server_id, stored.incarnation, stored.mark.hex())
+        process, *previous = [process.hex() for process in stored.processes] or [""]
+        identity = DirectoryIdentity(stored.cluster_id, stored.server_id, stored.incarnation, stored.mark.hex(), process, tuple(previous))
         return cls(layout, identity, Origin(stored.mark))
 
     def next_incarnation(self) -> DirectoryIdentity:
-        """Count one more opening, durably."""
-        self.identity = evolve(self.identity, incarnation=self.identity.incarnation + 1)
+        """Count one more opening, durably, before anybody can be told of it."""
+        last = self.identity
+        processes = [process for process in (last.process, *last.previous_processes) if process][:STARTS_REMEMBERED]
+        self.identity = evolve(
+            last, incarnation=last.incarnation + 1, process=os.urandom(_PROCESS_BYTES).hex(), previous_processes=tuple(processes)
+        )
         identity = self.identity
-        _write(self.layout, _Stored(identity.cluster_id, identity.server_id, identity.incarnation, self.origin.mark))
+        drawn = [bytes.fromhex(process) for process in (identity.process, *identity.previous_processes)]
+        _write(self.layout, _Stored(identity.cluster_id, identity.server_id, identity.incarnation, self.origin.mark, drawn))
         return identity
 
 

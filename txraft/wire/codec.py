@@ -7,13 +7,14 @@ What a decoder lets through also keeps the promises that the types cannot expres
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import msgspec
 
 from txraft.core.configuration import Configuration
 from txraft.core.entry import Entry, EntryKind
-from txraft.core.messages import AppendEntries, Message, RequestVote
+from txraft.core.messages import AppendEntries, InstallSnapshot, Message, RequestVote
 from txraft.errors import RemoteProtocolError
 from txraft.limits import INDEX_MAX
 from txraft.statemachine.results import OK, decode_answer
@@ -33,6 +34,7 @@ __all__ = [
 
 PeerMessage = Message | Forward | ForwardReply | Withdraw
 T = TypeVar("T")
+SHA256_BYTES = 32
 
 _UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What decoders raise: text that is not UTF-8 is a ValueError, and too many nested levels are too deep a recursion."""
@@ -95,6 +97,8 @@ def decode_peer_message(frame: bytes) -> PeerMessage:
     elif isinstance(message, RequestVote):
         if message.last_log_term > message.term:
             raise RemoteProtocolError(f"a candidate of term {message.term} has an entry of the later term {message.last_log_term}")
+    elif isinstance(message, InstallSnapshot):
+        _check_snapshot(message)
     elif isinstance(message, ForwardReply):
         _check_answer(message.answer)
     return message
@@ -133,10 +137,29 @@ def _check_configurations(entries: Sequence[Entry]) -> None:
     """The one payload that the core reads itself, as soon as the entry is in its log."""
     for entry in entries:
         if entry.kind == EntryKind.CONFIGURATION:
-            try:
-                Configuration.decode(entry.payload)
-            except _UNDECODABLE as error:
-                raise RemoteProtocolError(f"a configuration of {len(entry.payload)} bytes does not decode: {error}") from None
+            _check_configuration(entry.payload)
+
+
+def _check_configuration(payload: bytes) -> None:
+    try:
+        Configuration.decode(payload)
+    except _UNDECODABLE as error:
+        raise RemoteProtocolError(f"a configuration of {len(payload)} bytes does not decode: {error}") from None
+
+
+def _check_snapshot(message: InstallSnapshot) -> None:
+    snapshot = message.snapshot
+    if not 1 <= snapshot.index <= INDEX_MAX or not 0 <= snapshot.term <= message.term:
+        raise RemoteProtocolError(f"a snapshot at index {snapshot.index}, term {snapshot.term}, from a leader of term {message.term}")
+    if len(snapshot.sha256) != SHA256_BYTES:
+        raise RemoteProtocolError(f"a SHA-256 of {len(snapshot.sha256)} bytes")
+    if not 1 <= snapshot.size <= INDEX_MAX or message.offset + len(message.content) > snapshot.size:
+        raise RemoteProtocolError(f"{len(message.content)} bytes at offset {message.offset} of a snapshot of {snapshot.size}")
+    indexes = [index for index, _ in snapshot.configurations]
+    if not indexes or indexes[0] < 1 or indexes[-1] > snapshot.index or any(later <= index for index, later in pairwise(indexes)):
+        raise RemoteProtocolError(f"configurations of indexes {indexes[:10]} in a snapshot at index {snapshot.index}")
+    for _, payload in snapshot.configurations:
+        _check_configuration(payload)
 
 
 def _check_answer(encoded: bytes | msgspec.Raw) -> None:
