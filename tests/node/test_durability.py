@@ -1,17 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.pumped_worker import PumpedWorker
-from txraft.core.effects import Metadata, Persist, Receipt
+from txraft.core.effects import Base, Metadata, Persist, Receipt
 from txraft.core.entry import Entry
 from txraft.core.ids import Index, Term
-from txraft.errors import DiskFailed
-from txraft.node.durability import Durability
+from txraft.core.snapshot import Snapshot
+from txraft.errors import DiskFailed, DiskFull
+from txraft.node.durability import RETRY_S, Durability
 
 
 def entries(index: int) -> Persist:
@@ -28,7 +29,11 @@ class DurabilityTests(SynchronousTestCase):
         self.written: list[list[Persist]] = []
         self.durable: list[Persist] = []
         self.failures: list[Failure] = []
-        self.durability = Durability(self.clock, self.worker, self.write, self.durable.extend, self.failures.append)
+        self.full: list[DiskFull] = []
+        self.durability = self.make(self.write)
+
+    def make(self, write: Callable[[Sequence[Persist]], None]) -> Durability:
+        return Durability(self.clock, self.worker, write, self.durable.extend, self.failures.append, self.full.append)
 
     def write(self, persists: Sequence[Persist]) -> None:
         self.written.append(list(persists))
@@ -80,12 +85,52 @@ class DurabilityTests(SynchronousTestCase):
         def failing(persists: Sequence[Persist]) -> None:
             raise DiskFailed("fsync: EIO")
 
-        durability = Durability(self.clock, self.worker, failing, self.durable.extend, self.failures.append)
+        durability = self.make(failing)
         durability.persist(entries(1))
         self.worker.pump()
         durability.persist(entries(2))
         self.assertEqual([failure.type for failure in self.failures], [DiskFailed])
         self.assertEqual((self.durable, len(self.worker.jobs)), ([], 0))
+
+    def test_what_finds_no_room_is_tried_again_and_what_comes_meanwhile_waits_behind_it(self) -> None:
+        room = [False]
+
+        def write(persists: Sequence[Persist]) -> None:
+            if not room[0]:
+                raise DiskFull("no room")
+            self.write(persists)
+
+        durability, (one, other) = self.make(write), (entries(1), entries(2))
+        durability.persist(one)
+        self.worker.flush()
+        durability.persist(other)
+        self.assertEqual((len(self.full), self.failures, self.durable, durability.idle), (1, [], [], False))
+        self.clock.advance(RETRY_S)
+        self.worker.flush()
+        self.assertEqual(len(self.full), 2)
+        room[0] = True
+        self.clock.advance(RETRY_S)
+        self.worker.flush()
+        self.assertEqual((self.written, self.durable, durability.idle), ([[one], [other]], [one, other], True))
+
+    def test_a_stopped_one_tries_nothing_again(self) -> None:
+        def write(persists: Sequence[Persist]) -> None:
+            raise DiskFull("no room")
+
+        durability = self.make(write)
+        durability.persist(entries(1))
+        self.worker.flush()
+        durability.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_beginning_of_the_log_and_the_end_of_a_repair_are_written(self) -> None:
+        base = Base(Index(1), Term(1), Snapshot(1, 1, 10, b"s" * 32, []), True)
+        receipt = Receipt(Term(1), Index(1), Term(1))
+        told = [Persist(None, None, Index(0), [], receipt, (), base=base), Persist(None, None, Index(0), [], receipt, (), repaired=True)]
+        for persist in told:
+            self.durability.persist(persist)
+        self.worker.flush()
+        self.assertEqual(self.written, [[told[0]], [told[1]]])
 
     def test_the_age_of_the_oldest_job_grows_while_the_disk_hangs(self) -> None:
         self.assertEqual(self.durability.oldest_age_s(), 0.0)

@@ -83,6 +83,11 @@ class Applier:
         if not self._waiting:
             self._apply_slice()
 
+    def rest(self) -> None:
+        """The log has made a leap, by a snapshot: there is nothing to apply before the machines have made it, too."""
+        self._leaps += 1
+        self._waiting = True
+
     def restored(self) -> None:
         """The machines have made a leap, by a snapshot: go on behind it. What was about to be applied is part of it."""
         self.applied = Index(self._machines.applied_index)

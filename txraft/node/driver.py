@@ -149,6 +149,7 @@ class Driver:
         self._persists.clear()
         self.timers.stop()
         self.applier.stop()
+        self.durability.stop()
         self.snapshots.stop()
 
     @property
@@ -255,6 +256,8 @@ class Driver:
                 "{node} drops entries from {index} on: they were never committed, and the leader of term {term} has others",
                 node=self._config.name, index=effect.truncate_from, term=effect.receipt.term,
             )  # fmt: skip
+        if effect.base is not None and not effect.base.keeps_log:
+            self.applier.rest()
         # What may leave at once does so first: the disk's thread, once awake, wants the interpreter for itself.
         self._persists.append(effect)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from txraft.core.effects import Persist
@@ -51,6 +51,8 @@ class Durability:
         self._on_durable, self._on_failure, self._on_full = on_durable, on_failure, on_full
         self._gathered: list[Persist] = []
         self._writing_since: float | None = None
+        self._retry: IDelayedCall | None = None
+        self._stopped = False
         self.writes = 0
         self.write_s = 0.0
         self.write_max_s = 0.0
@@ -60,6 +62,13 @@ class Durability:
         self._gathered.append(persist)
         if self._writing_since is None:
             self._flush()
+
+    def stop(self) -> None:
+        """Try nothing again."""
+        self._stopped = True
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
 
     def oldest_age_s(self) -> float:
         """How long the disk has been busy with its oldest job; 0 when idle."""
@@ -80,13 +89,15 @@ class Durability:
         self._begin(batch, content)
 
     def _begin(self, batch: list[Persist], content: list[Persist]) -> None:
+        self._retry = None
         writing = self._worker.perform(lambda: self._write(content))
         writing.addCallback(self._written, batch).addErrback(self._failed, batch, content)
 
     def _failed(self, failure: Failure, batch: list[Persist], content: list[Persist]) -> None:
         if isinstance(failure.value, DiskFull):
             self._on_full(failure.value)
-            self._clock.callLater(RETRY_S, self._begin, batch, content)
+            if not self._stopped:
+                self._retry = self._clock.callLater(RETRY_S, self._begin, batch, content)
         else:
             self._on_failure(failure)
 
