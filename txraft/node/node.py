@@ -30,6 +30,7 @@ from txraft.node.opening import consensus_of, open_storage
 from txraft.node.ports import Caller, HaltObserver, Identity, PeerGate, PeerMessage, PeerNetwork
 from txraft.node.proposals import Proposals
 from txraft.node.queries import Confirmable, Queries
+from txraft.node.standing import Standing, identity_of
 from txraft.node.status import Vitals
 from txraft.node.view import Stage, View
 from txraft.node.waiting_commands import Command
@@ -37,6 +38,7 @@ from txraft.node.waits import Waits
 from txraft.node.worker import Worker
 from txraft.statemachine import Host
 from txraft.storage import Storage
+from txraft.wire.hello import HelloRefused
 from txraft.wire.requests import Forward, ForwardReply, Withdraw
 
 __all__ = ["Node"]
@@ -95,6 +97,7 @@ class Node(Service):
         self._tick: IDelayedCall | None = None
         self._replay_told = self.started_at
         self.network = make_network(self)
+        self.standing = Standing(config, self.network)
         self.proposals = Proposals(clock, config.limits, config.timing, self._guarded(self._propose))
         self.queries = Queries(clock, config.limits, config.timing, self._guarded(self._read), self._run_query)
         log_clock = LogClock(clock, wall_ms)
@@ -181,7 +184,7 @@ class Node(Service):
         if recovered.torn_tail:
             self._log.warn("{node}: {torn_tail}", node=name, torn_tail=recovered.torn_tail)
         own = storage.identity
-        self.identity = Identity(own.cluster_id, self.server_id, own.incarnation, self.config.advertise_client, own.mark)
+        self.identity = identity_of(own, self.config.advertise_client)
         self.driver = Driver(
             self.config,
             self.clock,
@@ -303,6 +306,11 @@ class Node(Service):
             self._guarded(self._driving.peer_unreachable)(peer)
             self._guarded(self.gate.peer_lost)(peer)
 
+    def hello_refused(self, peer: ServerId, refusal: HelloRefused) -> None:
+        """See `PeerGate`."""
+        if self.view.stage in (Stage.RUNNING, Stage.STOPPING):
+            self._guarded(self.standing.refused)(peer, refusal)
+
     # --- Now and then ---
 
     def _on_tick(self) -> None:
@@ -314,6 +322,7 @@ class Node(Service):
         if self.driver is not None:
             applier = self.driver.applier
             self.leadership.tick(applier.applied)
+            self.driver.directories_seen(self.identity.directory)
             if applier.target - applier.applied > self.config.limits.append_entries_max and now - self._replay_told > 1:
                 self._replay_told = now
                 self._log.info(

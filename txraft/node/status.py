@@ -38,7 +38,7 @@ class Vitals:
         if view.stage is not Stage.RUNNING or node.driver is None:
             return False, view.halted_because or view.stage.value
         if view.leader is None:
-            return False, "no leader is known: an election is under way, or no majority is reachable"
+            return False, node.standing.trouble() or "no leader is known: an election is under way, or no majority is reachable"
         if view.leader == node.server_id and not view.serving:
             return False, "leads, but has not yet applied what came before its term"
         if not node.driver.applier.target:
@@ -132,6 +132,7 @@ def _members(node: Node, server: Server) -> dict[str, Any]:
         name: {
             "address": address,
             "voter": name in configuration.voters,
+            "directory_known": name in configuration.directories,
             "connected": name == server.id or bool(connected.get(name, False)),
         }
         for name, address in configuration.members.items()
