@@ -10,7 +10,10 @@ from typing import Any, ClassVar
 
 __all__ = [
     "ConfigurationError",
+    "CopiedDirectory",
+    "CorruptState",
     "DamagedLog",
+    "DamagedSnapshot",
     "DataDirectoryInUse",
     "DiskFailed",
     "DiskFull",
@@ -134,6 +137,12 @@ class ForeignDirectory(StorageError):
     exit_code = 78
 
 
+class CopiedDirectory(StorageError):
+    """The data directory was copied and runs twice, or an older copy was put in its place: peers have met the other one."""
+
+    exit_code = 78
+
+
 class DamagedLog(StorageError):
     """Records that had been made durable are unreadable: damage, not a torn tail. Nothing was changed or cut.
 
@@ -150,6 +159,29 @@ class DamagedLog(StorageError):
             "Put the very bytes back from a copy of this state, "
             "or keep this server down: an older copy or an empty directory has forgotten what it acknowledged"
         )
+
+
+class DamagedSnapshot(StorageError):
+    """A snapshot file is not whole, or is none.
+
+    Attributes:
+        path: the file.
+        offset: where the first bytes are that cannot be right.
+        why: what is wrong with them.
+    """
+
+    def __init__(self, path: str, offset: int, why: str) -> None:
+        self.path, self.offset, self.why = path, offset, why
+        super().__init__(f"{path}: byte {offset}: {why}. This snapshot is damaged; another server, or a backup, has a good one")
+
+
+class CorruptState(TxraftError):
+    """What was to be restored is not the state of these machines: damaged, or not written by this program."""
+
+    exit_code = 74
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"this is no state that can be restored: {why}")
 
 
 class DiskFailed(StorageError):

@@ -17,6 +17,7 @@ from txraft.node.ports import Caller, Identity, PeerMessage
 from txraft.statemachine import Declaration
 from txraft.statemachine.results import Answer
 from txraft.wire.frames import FrameSplitter, frame_header
+from txraft.wire.hello import HelloRefused
 from txraft.wire.requests import Request, Requests
 
 CLUSTER = "c" * 32
@@ -35,16 +36,29 @@ def frames_in(stream: bytes) -> list[bytes]:
 class RecordedPeerGate:
     """A node that only writes down what its peers say."""
 
-    def __init__(self, server_id: str, *, cluster_id: str = CLUSTER, incarnation: int = 1, directory: str = "") -> None:
-        self.identity = Identity(cluster_id, ServerId(server_id), incarnation, f"{server_id}:2379", directory)
+    def __init__(
+        self,
+        server_id: str,
+        *,
+        cluster_id: str = CLUSTER,
+        incarnation: int = 1,
+        directory: str = "",
+        process: str = "",
+        previous_processes: tuple[str, ...] = (),
+    ) -> None:
+        self.identity = Identity(cluster_id, ServerId(server_id), incarnation, f"{server_id}:2379", directory, process, previous_processes)
         self.received: list[tuple[str, PeerMessage]] = []
         self.unreachable: list[str] = []
+        self.refused: list[tuple[str, str]] = []
 
     def message_received(self, sender: ServerId, message: PeerMessage) -> None:
         self.received.append((sender, message))
 
     def peer_unreachable(self, peer: ServerId) -> None:
         self.unreachable.append(peer)
+
+    def hello_refused(self, peer: ServerId, refusal: HelloRefused) -> None:
+        self.refused.append((peer, refusal.code))
 
 
 class RecordedClientGate:

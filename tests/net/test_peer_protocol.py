@@ -36,7 +36,7 @@ class AcceptingTestCase(NetTestCase):
         self.begin()
 
     def begin(self) -> None:
-        self.peers.set_members({"n1": "a:1", "n2": "a:2", "n3": "a:3"})
+        self.peers.set_members({"n1": "a:1", "n2": "a:2", "n3": "a:3"}, {})
 
     def stop(self) -> None:
         stopped = self.peers.stopService()
@@ -114,7 +114,7 @@ class HelloTests(AcceptingTestCase):
 
     def test_row_09_a_removed_sender_is_closed_and_refused(self) -> None:
         protocol, transport = self.greet()
-        self.peers.set_members({"n1": "a:1", "n3": "a:3"})
+        self.peers.set_members({"n1": "a:1", "n3": "a:3"}, {})
         self.assertTrue(transport.disconnecting)
         self.say(protocol, VOTE)
         self.lose(protocol)
@@ -143,7 +143,7 @@ class HelloTests(AcceptingTestCase):
 
     def test_a_member_removed_and_added_again_may_have_a_new_directory(self) -> None:
         self.greet(msgspec.structs.replace(HELLO, directory="0d" * 16))
-        self.peers.set_members({"n1": "a:1", "n3": "a:3"})
+        self.peers.set_members({"n1": "a:1", "n3": "a:3"}, {})
         self.begin()
         _, transport = self.greet(msgspec.structs.replace(HELLO, directory="ae" * 16, incarnation=1))
         self.assertIsInstance(self.answer(transport), PeerWelcome)

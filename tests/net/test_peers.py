@@ -39,7 +39,7 @@ class Server:
 
     def start(self, **members: str) -> Server:
         self.network.listen(self.address, self.peers.factory)
-        self.peers.set_members(members)
+        self.peers.set_members(members, {})
         self.peers.startService()
         return self
 
@@ -218,7 +218,7 @@ class ConnectionsComeAndGoTests(ClusterTestCase):
     def test_a_removed_member_is_dialled_no_more(self) -> None:
         one, two = self.pair()
         attempts = self.network.attempts.count("n2:2380")
-        one.peers.set_members({"n1": "n1:2380"})
+        one.peers.set_members({"n1": "n1:2380"}, {})
         self.pass_time(10.0)
         self.assertEqual(one.peers.connected(), {})
         self.assertEqual(two.peers.connected(), {"n1": False})
@@ -227,7 +227,7 @@ class ConnectionsComeAndGoTests(ClusterTestCase):
     def test_a_member_that_moved_is_dialled_where_it_is(self) -> None:
         one, two = self.pair()
         self.network.listen("elsewhere:1", two.peers.factory)
-        one.peers.set_members({"n1": "n1:2380", "n2": "elsewhere:1"})
+        one.peers.set_members({"n1": "n1:2380", "n2": "elsewhere:1"}, {})
         self.pass_time(LONG_ENOUGH_S)
         self.assertEqual(one.peers.connected(), {"n2": True})
         self.assertEqual(self.network.attempts[-1], "elsewhere:1")
@@ -238,7 +238,7 @@ class ConnectionsComeAndGoTests(ClusterTestCase):
     def test_an_address_that_cannot_be_understood_is_one_that_cannot_be_reached(self) -> None:
         gate = RecordedPeerGate("n1")
         peers = Peers(self.clock, gate, self.limits, self.timing)
-        peers.set_members({"n1": "x:1", "n2": "no address", "n3": "flatland:port=1"})
+        peers.set_members({"n1": "x:1", "n2": "no address", "n3": "flatland:port=1"}, {})
         peers.startService()
         self.clock.advance(0.5)
         peers.send(N2, RequestVoteReply(1, "n1", True))
@@ -320,7 +320,7 @@ class WrongServerTests(ClusterTestCase):
     def test_row_09_an_unknown_sender(self) -> None:
         one = self.server("n1").start(**self.members, n9="n9:2380")
         nine = self.server("n9").start(**self.members, n9="n9:2380")
-        one.peers.set_members(self.members)
+        one.peers.set_members(self.members, {})
         self.assert_apart(nine, one, "hello_refused", "refused_member")
 
     def stop_now(self, server: Server) -> None:
@@ -346,7 +346,7 @@ class WrongServerTests(ClusterTestCase):
             self.assertEqual(wiped.gate.received, [])
             self.stop_now(wiped)
         self.assertTrue(any("refuses our hello (directory)" in line and "put the old directory back" in line for line in self.lines()))
-        self.assertTrue(any("should be n2, had another data directory" in line for line in self.lines()))
+        self.assertTrue(any("should be n2, has another data directory" in line for line in self.lines()))
         restarted = self.server("n2", incarnation=4, directory=old).start(**self.members)
         self.pass_time(LONG_ENOUGH_S + 0.1)
         self.assertEqual((one.peers.connected(), restarted.peers.connected()), ({"n2": True}, {"n1": True}))
@@ -389,7 +389,7 @@ class WrongServerTests(ClusterTestCase):
         two.peers.startService()
         self.pass_time(20.0)
         self.assertEqual(one.peers.status()["incidents"] | two.peers.status()["incidents"], {})
-        two.peers.set_members(self.members)
+        two.peers.set_members(self.members, {})
         self.pass_time(1.05)
         self.assertEqual(one.peers.connected(), {"n2": True})
 

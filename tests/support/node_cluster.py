@@ -25,6 +25,7 @@ from txraft.statemachine import Host
 from txraft.statemachine.results import Answer
 from txraft.statemachine.values import encode_value
 from txraft.wire.codec import decode_peer_message, encode_peer_message
+from txraft.wire.hello import HelloRefused
 from txraft.wire.requests import Ask, InvokeRequest, Request
 
 HOUR_MS = 3_600_000
@@ -38,7 +39,7 @@ class MemoryNetwork:
         self.cluster, self.gate = cluster, gate
         self.members: Mapping[str, str] = {}
 
-    def set_members(self, addresses: Mapping[str, str]) -> None:
+    def set_members(self, addresses: Mapping[str, str], directories: Mapping[str, str]) -> None:
         self.members = addresses
 
     def send(self, to: ServerId, message: PeerMessage) -> None:
@@ -49,6 +50,12 @@ class MemoryNetwork:
 
     def client_address(self, server: ServerId) -> str:
         return f"{server}.example:2379"
+
+    def directories(self) -> Mapping[ServerId, str]:
+        return {}
+
+    def refusals(self) -> Mapping[ServerId, HelloRefused]:
+        return {}
 
     def status(self) -> dict[str, Any]:
         return {}

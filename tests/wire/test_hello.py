@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.wire.messages import mutated
 from txraft.errors import RemoteProtocolError
 from txraft.limits import INDEX_MAX, NAME_LENGTH_MAX, PROTOCOL_VERSION
+from txraft.storage.identity import STARTS_REMEMBERED
 from txraft.wire.hello import (
     HELLO_BYTES_MAX,
     ClientHello,
@@ -26,25 +27,25 @@ from txraft.wire.hello import (
     problem_of_welcome,
     refusal_of_hello,
 )
+from txraft.wire.starts import Start
 
 OLD, NEW = "0d" * 16, "ae" * 16
-HELLO = PeerHello(1, 1, "c" * 32, "n2", "n1", 5, "10.0.0.2:2379", OLD)
-WELCOME = PeerWelcome(1, "c" * 32, "n1", 7, "10.0.0.1:2379", OLD)
+HELLO = PeerHello(1, 1, "c" * 32, "n2", "n1", 5, "10.0.0.2:2379", OLD, "p5", ["p4", "p3"])
+WELCOME = PeerWelcome(1, "c" * 32, "n1", 7, "10.0.0.1:2379", OLD, "q7", ["q6"])
 
 
 def refusal(**changes: Any) -> str | None:
     """The code with which n1 refuses a hello of n2, changed so."""
-    known = {"is_member": True, "incarnation_seen": 5, "directory_seen": OLD}
-    ours = {key: changes.pop(key, value) for key, value in known.items()}
+    is_member, known = changes.pop("is_member", True), changes.pop("known", Start(OLD, 5, "p5"))
     hello = msgspec.structs.replace(HELLO, **changes)
-    refused = refusal_of_hello(hello, cluster_id="c" * 32, server_id="n1", **ours)
+    refused = refusal_of_hello(hello, cluster_id="c" * 32, server_id="n1", is_member=is_member, known=known)
     return refused.code if refused is not None else None
 
 
 class RefusalTests(SynchronousTestCase):
     def test_a_member_of_the_cluster_who_means_this_server_is_welcome(self) -> None:
         self.assertIsNone(refusal())
-        self.assertIsNone(refusal(incarnation=6))
+        self.assertIsNone(refusal(incarnation=6, process="p6", previous_processes=["p5", "p4"]))
 
     def test_every_reason(self) -> None:
         self.assertEqual(refusal(version_min=2, version_max=3), "version")
@@ -54,15 +55,11 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(refusal(sender="n1"), "member")
         self.assertEqual(refusal(directory=NEW), "directory")
         self.assertEqual(refusal(incarnation=4), "incarnation")
+        self.assertEqual(refusal(process="other"), "copied")
 
     def test_a_wiped_directory_is_told_by_its_mark_whatever_its_incarnation(self) -> None:
         for incarnation in (1, 5, 6):
             self.assertEqual(refusal(directory=NEW, incarnation=incarnation), "directory")
-
-    def test_where_a_directory_is_not_known_only_the_incarnation_counts(self) -> None:
-        for unknown in ({"directory": ""}, {"directory_seen": ""}):
-            self.assertIsNone(refusal(**unknown))
-            self.assertEqual(refusal(**unknown, incarnation=4), "incarnation")
 
     def test_the_first_reason_in_order_is_given(self) -> None:
         wrong: list[tuple[str, dict[str, Any]]] = [
@@ -72,34 +69,36 @@ class RefusalTests(SynchronousTestCase):
             ("member", {"is_member": False}),
             ("directory", {"directory": NEW}),
             ("incarnation", {"incarnation": 1}),
+            ("copied", {"incarnation": 5, "process": "other"}),
         ]
         for place, (code, _) in enumerate(wrong):
-            self.assertEqual(refusal(**{key: value for _, changes in wrong[place:] for key, value in changes.items()}), code)
+            self.assertEqual(refusal(**{key: value for _, changes in reversed(wrong[place:]) for key, value in changes.items()}), code)
 
     def test_a_refusal_tells_nothing_of_this_server(self) -> None:
-        for wrong in ({"cluster_id": "x"}, {"directory": NEW}):
+        for wrong in ({"cluster_id": "x"}, {"directory": NEW}, {"process": "p7"}, {"incarnation": 4}):
             hello = msgspec.structs.replace(HELLO, **wrong)
-            refused = refusal_of_hello(hello, cluster_id="c" * 32, server_id="n1", is_member=True, incarnation_seen=3, directory_seen=OLD)
+            known = Start(OLD, 5, "p5")
+            refused = refusal_of_hello(hello, cluster_id="c" * 32, server_id="n1", is_member=True, known=known)
             assert refused is not None
-            for secret in ("ccc", "n1", OLD):
+            for secret in ("ccc", "n1", OLD, "p5"):
                 self.assertNotIn(secret, refused.sentence)
 
 
 class WelcomeTests(SynchronousTestCase):
-    def problem(self, *, directory_seen: str = OLD, **changes: Any) -> str:
+    def problem(self, **changes: Any) -> str:
         welcome = msgspec.structs.replace(WELCOME, **changes)
-        return problem_of_welcome(welcome, cluster_id="c" * 32, peer="n1", incarnation_seen=7, directory_seen=directory_seen) or ""
+        return problem_of_welcome(welcome, cluster_id="c" * 32, peer="n1", known=Start(OLD, 7, "q7")) or ""
 
     def test_the_one_that_was_dialled(self) -> None:
         self.assertEqual(self.problem(), "")
-        self.assertEqual(self.problem(incarnation=8), "")
-        self.assertEqual(self.problem(directory=""), "")
-        self.assertEqual(self.problem(directory_seen=""), "")
+        self.assertEqual(self.problem(incarnation=8, process="q8", previous_processes=["q7", "q6"]), "")
+        self.assertEqual(self.problem(directory="", process="", previous_processes=[]), "")
 
     def test_row_07_and_08_others_are_not_taken_for_it(self) -> None:
         self.assertIn("another cluster", self.problem(cluster_id="d"))
         self.assertIn("'n3'", self.problem(server_id="n3"))
         self.assertIn("older copy", self.problem(incarnation=6))
+        self.assertIn("was copied and runs twice", self.problem(process="other"))
         self.assertIn("version 9", self.problem(version=9))
         for incarnation in (1, 7, 8):
             self.assertIn("another data directory", self.problem(directory=NEW, incarnation=incarnation))
@@ -129,7 +128,10 @@ class GreetingFormTests(SynchronousTestCase):
 
     def test_the_longest_hello_fits(self) -> None:
         name, text = "\U0001f600" * NAME_LENGTH_MAX, "c" * 256
-        self.assertLess(len(encode_greeting(PeerHello(65535, 65535, text, name, name, INDEX_MAX, text, text))), HELLO_BYTES_MAX)
+        drawn = ["d" * 16] * (1 + STARTS_REMEMBERED)
+        hello = PeerHello(65535, 65535, text, name, name, INDEX_MAX, text, text, drawn[0], drawn[1:])
+        self.assertLess(len(encode_greeting(hello)), HELLO_BYTES_MAX)
+        self.assertEqual(decode_peer_hello(encode_greeting(hello)), hello)
 
     def test_a_hello_of_a_later_version_is_understood_so_far(self) -> None:
         fields = msgspec.msgpack.decode(encode_greeting(HELLO))
@@ -137,8 +139,16 @@ class GreetingFormTests(SynchronousTestCase):
 
     def test_greetings_of_servers_that_do_not_tell_their_directory_are_understood(self) -> None:
         for greeting, decode in ((HELLO, decode_peer_hello), (WELCOME, decode_peer_hello_reply)):
-            older = msgspec.msgpack.encode(msgspec.msgpack.decode(encode_greeting(greeting))[:-1])
-            self.assertEqual(decode(older), msgspec.structs.replace(greeting, directory=""))
+            fields = msgspec.msgpack.decode(encode_greeting(greeting))
+            unsaid: dict[str, Any] = {}
+            for name, default in (("previous_processes", []), ("process", ""), ("directory", "")):
+                fields.pop()
+                unsaid[name] = default
+                self.assertEqual(decode(msgspec.msgpack.encode(fields)), msgspec.structs.replace(greeting, **unsaid))
+
+    def test_row_13_no_more_processes_than_a_directory_remembers_are_taken(self) -> None:
+        for wrong in ({"process": "d" * 33}, {"previous_processes": ["d"] * 65}, {"previous_processes": ["d" * 33]}):
+            self.assertRaises(RemoteProtocolError, decode_peer_hello, encode_greeting(msgspec.structs.replace(HELLO, **wrong)))
 
     def test_row_13_numbers_out_of_range_are_refused(self) -> None:
         for wrong in (msgspec.structs.replace(HELLO, incarnation=2**63), msgspec.structs.replace(HELLO, version_max=65536)):

@@ -33,7 +33,7 @@ def seen(server: Server, marks: Mapping[ServerId, str]) -> None:
     role, configuration = server.role, server.configuration
     if not isinstance(role, Leader) or server.commit_index < max(role.first_index, server.configurations.latest_index):
         return
-    new = configuration.with_directories(marks)
+    new = configuration.with_directories(dict(marks.items()))
     if len(configuration.members) < 2 or new.directories == configuration.directories:
         return
     server.append([Entry(server.current_term, EntryKind.CONFIGURATION, new.encode())])

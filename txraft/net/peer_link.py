@@ -66,6 +66,9 @@ class Dialler(Protocol):
     def peer_unreachable(self, peer: ServerId) -> None:
         """What was sent to `peer` may be lost. Called in a turn of its own."""
 
+    def hello_refused(self, peer: ServerId, refusal: HelloRefused) -> None:
+        """`peer` does not take the hello."""
+
 
 def client_endpoint(reactor: IReactorTime, address: str) -> IStreamClientEndpoint:
     """Where to dial `address`: `HOST:PORT` or a Twisted client endpoint string. Raises `ValueError` when it is neither.
@@ -108,6 +111,7 @@ class PeerConnection(GreetedConnection):
                 self.abort()
                 return
             self.reject("hello_refused", f"{link.peer} at {link.address} refuses our hello ({reply.code}): {reply.sentence}")
+            link.refused(reply)
             return
         problem = link.welcomed(reply)
         if problem is not None:
@@ -175,6 +179,7 @@ class PeerLink:
         peer: that server.
         address: where it is dialled.
         dropped: messages dropped so far.
+        refusal: what the server said when it last refused the hello; None since it has taken one.
     """
 
     log = Logger()
@@ -194,6 +199,7 @@ class PeerLink:
         self.peer = peer
         self.address = address
         self.dropped = 0
+        self.refusal: HelloRefused | None = None
         self._dialler = dialler
         self._jitter = jitter
         self._connection: PeerConnection | None = None
@@ -261,9 +267,20 @@ class PeerLink:
         """The other side has answered; why it is not the right one, or None."""
         return self._dialler.accept_welcome(self.peer, welcome)
 
+    def refused(self, refusal: HelloRefused) -> None:
+        """The other side does not take the hello."""
+        self.refusal = refusal
+        self._dialler.hello_refused(self.peer, refusal)
+
+    def redial(self) -> None:
+        """Whoever was reached is not, or no longer, the peer: see who answers next. An attempt under way will see by itself."""
+        if self._outbox is not None and self._connection is not None:
+            self._connection.abort()
+
     def established(self, outbox: Outbox) -> None:
         """Messages may be sent."""
         self._outbox = outbox
+        self.refusal = None
         self._established_at = self.port.clock.seconds()
         self._trouble = ""
         self._loss_told = False

@@ -24,6 +24,7 @@ from txraft.statemachine.results import answer_of_problem
 from txraft.wire.codec import LastEncoded, PeerMessage, encode_peer_message
 from txraft.wire.hello import NOT_READY, HelloRefused, PeerHello, PeerWelcome, problem_of_welcome, refusal_of_hello
 from txraft.wire.requests import ForwardReply
+from txraft.wire.starts import Start
 
 __all__ = ["Peers"]
 
@@ -34,23 +35,39 @@ class _Member:
 
     Attributes:
         link: the way out to it.
-        incarnation: the greatest it has shown.
-        directory: the mark of its data directory, once it has shown one; it stays the same while this process lives.
+        start: the newest of its starts that it has shown while this process lived.
+        directory: the mark of its data directory as the configuration has it; "" until it does.
         client_address: where it says that clients reach it.
         accepted: the connection on which it sends.
     """
 
     link: PeerLink
-    incarnation: int = 0
+    start: Start = Start()
     directory: str = ""
     client_address: str = ""
     accepted: PeerProtocol | None = None
 
-    def shown(self, greeting: PeerHello | PeerWelcome) -> None:
-        """Note what it said of itself in a greeting that was found good."""
-        self.incarnation = greeting.incarnation
-        self.directory = greeting.directory or self.directory
+    @property
+    def known(self) -> Start:
+        """What it must not contradict."""
+        return self.start.of_directory(self.directory)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, in either direction."""
+        return self.link.connected or self.accepted is not None
+
+    def shown(self, greeting: PeerHello | PeerWelcome) -> bool:
+        """Note what it said of itself in a greeting that was found good; whether it is another start of it than before."""
+        before, self.start = self.start, self.known.followed_by(greeting)
         self.client_address = greeting.client_address
+        return self.start.incarnation > before.incarnation
+
+    def disconnect(self) -> None:
+        """Let nothing more come from, or go to, whoever is there now."""
+        self.link.redial()
+        if self.accepted is not None:
+            self.accepted.close()
 
 
 class Peers(Service):
@@ -84,8 +101,8 @@ class Peers(Service):
 
     # What the node asks: node.ports.PeerNetwork
 
-    def set_members(self, addresses: Mapping[str, str]) -> None:
-        """Link to each of these servers but this one, and to no other."""
+    def set_members(self, addresses: Mapping[str, str], directories: Mapping[str, str]) -> None:
+        """Link to each of these servers but this one, and to no other; and to none that has another directory than this."""
         self._members_known = True
         own_id = self._gate.identity.server_id
         wanted = {ServerId(name): address for name, address in addresses.items() if name != own_id}
@@ -106,6 +123,10 @@ class Peers(Service):
                 known.link = link
             if self.running:
                 link.start()
+        for peer, member in self._members.items():
+            member.directory = directories.get(peer, "")
+            if member.directory and member.start.directory not in ("", member.directory):
+                member.disconnect()
 
     def send(self, to: ServerId, message: PeerMessage) -> None:
         """Send, or drop."""
@@ -125,6 +146,14 @@ class Peers(Service):
         """Whether messages to each other member can be sent."""
         return {peer: member.link.connected for peer, member in self._members.items()}
 
+    def directories(self) -> Mapping[ServerId, str]:
+        """See `PeerNetwork`."""
+        return {peer: member.start.directory for peer, member in self._members.items() if member.connected and member.start.directory}
+
+    def refusals(self) -> Mapping[ServerId, HelloRefused]:
+        """See `PeerNetwork`."""
+        return {peer: member.link.refusal for peer, member in self._members.items() if member.link.refusal is not None}
+
     def status(self) -> dict[str, Any]:
         """Plain data for the status of the node: links, and incidents by cause."""
         links = {
@@ -132,6 +161,7 @@ class Peers(Service):
                 "address": member.link.address,
                 "connected": member.link.connected,
                 "receiving": member.accepted is not None,
+                "refused": member.link.refusal.sentence if member.link.refusal is not None else "",
                 "dropped": member.link.dropped,
                 "unsent_bytes": member.link.unsent_bytes,
             }
@@ -182,8 +212,7 @@ class Peers(Service):
             cluster_id=identity.cluster_id,
             server_id=identity.server_id,
             is_member=member is not None,
-            incarnation_seen=member.incarnation if member is not None else 0,
-            directory_seen=member.directory if member is not None else "",
+            known=member.known if member is not None else Start(),
         )
         if refusal is not None:
             return refusal
@@ -191,7 +220,8 @@ class Peers(Service):
         if member.accepted is not None:
             member.accepted.close()
         member.accepted = connection
-        member.shown(hello)
+        if member.shown(hello):
+            member.link.redial()  # an earlier start may still be at its other end
         return PeerWelcome(
             PROTOCOL_VERSION,
             identity.cluster_id,
@@ -199,6 +229,8 @@ class Peers(Service):
             identity.incarnation,
             identity.client_address,
             identity.directory,
+            identity.process,
+            list(identity.previous_processes),
         )
 
     def peer_connection_lost(self, connection: PeerProtocol) -> None:
@@ -220,6 +252,8 @@ class Peers(Service):
             identity.incarnation,
             identity.client_address,
             identity.directory,
+            identity.process,
+            list(identity.previous_processes),
         )
 
     def accept_welcome(self, peer: ServerId, welcome: PeerWelcome) -> str | None:
@@ -231,11 +265,10 @@ class Peers(Service):
             welcome,
             cluster_id=self._gate.identity.cluster_id,
             peer=peer,
-            incarnation_seen=member.incarnation,
-            directory_seen=member.directory,
+            known=member.known,
         )
-        if problem is None:
-            member.shown(welcome)
+        if problem is None and member.shown(welcome) and member.accepted is not None:
+            member.accepted.close()
         return problem
 
     def encode(self, message: PeerMessage) -> bytes:
@@ -253,6 +286,10 @@ class Peers(Service):
     def peer_unreachable(self, peer: ServerId) -> None:
         """What was sent to `peer` may be lost."""
         self._gate.peer_unreachable(peer)
+
+    def hello_refused(self, peer: ServerId, refusal: HelloRefused) -> None:
+        """`peer` takes nothing from this server."""
+        self._gate.hello_refused(peer, refusal)
 
 
 class _PeerPort(ServerFactory):

@@ -140,7 +140,7 @@ class Driver:
             fx.StopHeartbeats: lambda _: self.timers.stop_heartbeats(),
             fx.RoleChanged: self._role_changed,
             fx.LeadershipReady: self._leadership_ready,
-            fx.ConfigurationChanged: lambda effect: self._network.set_members(effect.configuration.members),
+            fx.ConfigurationChanged: self._configuration_changed,
         }
 
     def stop(self) -> None:
@@ -183,6 +183,12 @@ class Driver:
     def peer_unreachable(self, peer: ServerId) -> None:
         """What was last sent to `peer` may be lost."""
         self._step(self.core.peer_unreachable(peer))
+
+    def directories_seen(self, own: str) -> None:
+        """`own` is the mark of this server's directory; those of others come from the network."""
+        if isinstance(self.core.server.role, Leader):
+            marks = {ServerId(self._config.name): own, **self._network.directories()}
+            self._step(self.core.directories_seen(self._now, marks))
 
     def step_down(self, why: str) -> None:
         """Lead no more."""
@@ -295,6 +301,9 @@ class Driver:
 
         reading = self._disk.perform(lambda: self._storage.read(effect.first_index, effect.bytes_max))
         reading.addCallback(self._guard(was_read)).addErrback(self._on_failure)
+
+    def _configuration_changed(self, effect: fx.ConfigurationChanged) -> None:
+        self._network.set_members(effect.configuration.members, effect.configuration.directories)
 
     def _leadership_ready(self, effect: fx.LeadershipReady) -> None:
         role = self.core.server.role

@@ -31,6 +31,7 @@ from txraft.node.opening import OpenDirectory, consensus_of, open_directory, ope
 from txraft.node.ports import Caller, HaltObserver, Identity, PeerGate, PeerMessage, PeerNetwork
 from txraft.node.proposals import Proposals
 from txraft.node.queries import Confirmable, Queries
+from txraft.node.standing import Standing, identity_of
 from txraft.node.status import Vitals
 from txraft.node.view import Stage, View
 from txraft.node.waiting_commands import Command
@@ -38,6 +39,7 @@ from txraft.node.waits import Waits
 from txraft.node.worker import Workers
 from txraft.statemachine import Host
 from txraft.storage import Storage
+from txraft.wire.hello import HelloRefused
 from txraft.wire.requests import Forward, ForwardReply, Withdraw
 
 __all__ = ["Node"]
@@ -98,6 +100,7 @@ class Node(Service):
         self._tick: IDelayedCall | None = None
         self._replay_told = self.started_at
         self.network = make_network(self)
+        self.standing = Standing(config, self.network)
         self.proposals = Proposals(clock, config.limits, config.timing, self._guarded(self._propose))
         self.queries = Queries(clock, config.limits, config.timing, self._guarded(self._read), self._run_query)
         log_clock = LogClock(clock, wall_ms)
@@ -188,7 +191,7 @@ class Node(Service):
         for warning in opened.warnings():
             self._log.warn("{node}: {warning}", node=name, warning=warning)
         own = storage.identity
-        self.identity = Identity(own.cluster_id, self.server_id, own.incarnation, self.config.advertise_client, own.mark)
+        self.identity = identity_of(own, self.config.advertise_client)
         self.driver = Driver(
             self.config,
             self.clock,
@@ -315,6 +318,11 @@ class Node(Service):
             self._guarded(self._driving.peer_unreachable)(peer)
             self._guarded(self.gate.peer_lost)(peer)
 
+    def hello_refused(self, peer: ServerId, refusal: HelloRefused) -> None:
+        """See `PeerGate`."""
+        if self.view.stage in (Stage.RUNNING, Stage.STOPPING):
+            self._guarded(self.standing.refused)(peer, refusal)
+
     # --- Now and then ---
 
     def _on_tick(self) -> None:
@@ -327,6 +335,7 @@ class Node(Service):
             self.driver.look()
             applier = self.driver.applier
             self.leadership.tick(applier.applied)
+            self.driver.directories_seen(self.identity.directory)
             if applier.target - applier.applied > self.config.limits.append_entries_max and now - self._replay_told > 1:
                 self._replay_told = now
                 self._log.info(

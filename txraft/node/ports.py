@@ -15,6 +15,7 @@ from txraft.core.ids import ServerId
 from txraft.core.messages import Message
 from txraft.statemachine import Declaration
 from txraft.statemachine.results import Answer
+from txraft.wire.hello import HelloRefused
 from txraft.wire.requests import Forward, ForwardReply, Request, Requests, Withdraw
 
 __all__ = ["Caller", "ClientGate", "Identity", "PeerGate", "PeerMessage", "PeerNetwork"]
@@ -32,6 +33,8 @@ class Identity:
         incarnation: how many times this directory has been started; an older copy of the directory is told by it.
         client_address: where clients reach this node (`HOST:PORT`), passed on as a hint; "" if unknown.
         directory: the mark of the data directory, 32 hexadecimal digits; a wiped directory is told by it. "" if unknown.
+        process: drawn by lot at this start of the directory; a copied directory is told by it. "" if unknown.
+        previous_processes: those of the starts before this one, the last first.
     """
 
     cluster_id: str
@@ -39,13 +42,17 @@ class Identity:
     incarnation: int
     client_address: str
     directory: str = ""
+    process: str = ""
+    previous_processes: tuple[str, ...] = ()
 
 
 class PeerNetwork(Protocol):
     """The way out to the other servers. Implemented by `net.peers.Peers`."""
 
-    def set_members(self, addresses: Mapping[str, str]) -> None:
-        """Keep a link to each of these servers (own id excluded by the implementation), and accept hellos of these only."""
+    def set_members(self, addresses: Mapping[str, str], directories: Mapping[str, str]) -> None:
+        """Keep a link to each of these servers (own id excluded by the implementation), and accept hellos of these only; where the mark of
+        a member's data directory is given, with that directory only.
+        """
 
     def send(self, to: ServerId, message: PeerMessage) -> None:
         """Send, or drop when there is no connection or no room; then `PeerGate.peer_unreachable` is called."""
@@ -55,6 +62,12 @@ class PeerNetwork(Protocol):
 
     def connected(self) -> Mapping[str, bool]:
         """Whether there is an established link to each member."""
+
+    def directories(self) -> Mapping[ServerId, str]:
+        """The marks that those members say their data directories have to whom there is a connection."""
+
+    def refusals(self) -> Mapping[ServerId, HelloRefused]:
+        """The members that refused this server when it last came to them, and what they said."""
 
     def status(self) -> dict[str, Any]:
         """Links by member, and counters of what peers did wrong; plain data."""
@@ -72,6 +85,9 @@ class PeerGate(Protocol):
 
     def peer_unreachable(self, peer: ServerId) -> None:
         """What was last sent to `peer` may be lost: its connection ended or its outbox overflowed."""
+
+    def hello_refused(self, peer: ServerId, refusal: HelloRefused) -> None:
+        """The member `peer` takes nothing from this server, for a reason that is not its own being busy."""
 
 
 class Caller(Protocol):

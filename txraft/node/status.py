@@ -42,7 +42,7 @@ class Vitals:
         if node.driver.core.server.repair is not None:
             return False, "repairing: has lost part of what it acknowledged and waits until the other servers have given it all that again"
         if view.leader is None:
-            return False, "no leader is known: an election is under way, or no majority is reachable"
+            return False, node.standing.trouble() or "no leader is known: an election is under way, or no majority is reachable"
         if view.leader == node.server_id and not view.serving:
             return False, "leads, but has not yet applied what came before its term"
         if not node.driver.applier.target:
@@ -139,6 +139,7 @@ def _members(node: Node, server: Server) -> dict[str, Any]:
         name: {
             "address": address,
             "voter": name in configuration.voters,
+            "directory_known": name in configuration.directories,
             "connected": name == server.id or bool(connected.get(name, False)),
         }
         for name, address in configuration.members.items()

@@ -14,6 +14,7 @@ import msgspec
 from txraft.core.messages import Name, Number
 from txraft.limits import PROTOCOL_VERSION
 from txraft.wire.codec import decode_as
+from txraft.wire.starts import PROBLEMS, Start, contradiction
 
 __all__ = [
     "CLIENT_MAGIC",
@@ -45,6 +46,8 @@ HELLO_BYTES_MAX = 4_096
 
 Version = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Text = Annotated[str, msgspec.Meta(max_length=256)]
+Drawn = Annotated[str, msgspec.Meta(max_length=32)]
+Drawns = Annotated[list[Drawn], msgspec.Meta(max_length=64)]
 
 
 class PeerHello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
@@ -58,6 +61,8 @@ class PeerHello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
         incarnation: how often its directory has been started.
         client_address: where clients reach it; "" if unknown.
         directory: the mark of its data directory; "" from a server that is too old to say.
+        process: drawn by lot at this start of the directory; "" likewise.
+        previous_processes: those of the starts before, the last first, as far as the directory remembers them.
     """
 
     version_min: Version
@@ -68,6 +73,8 @@ class PeerHello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     incarnation: Number
     client_address: Text = ""
     directory: Text = ""
+    process: Drawn = ""
+    previous_processes: Drawns = []
 
 
 class PeerWelcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
@@ -79,14 +86,16 @@ class PeerWelcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
     incarnation: Number
     client_address: Text = ""
     directory: Text = ""
+    process: Drawn = ""
+    previous_processes: Drawns = []
 
 
 class HelloRefused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
     """The hello is refused and the connection closed.
 
     Attributes:
-        code: a stable word: `version`, `cluster`, `receiver`, `member`, `directory`, `incarnation`; `not_ready` while the
-            server is starting.
+        code: a stable word: `version`, `cluster`, `receiver`, `member`, `directory`, `incarnation`, `copied`; `not_ready` while
+            the server is starting.
         sentence: for the log of the one refused; it tells nothing that a stranger should not know.
     """
 
@@ -158,9 +167,7 @@ def agreed_version(version_min: int, version_max: int) -> int | None:
     return newest if newest >= max(version_min, 1) else None
 
 
-def refusal_of_hello(
-    hello: PeerHello, *, cluster_id: str, server_id: str, is_member: bool, incarnation_seen: int, directory_seen: str
-) -> HelloRefused | None:
+def refusal_of_hello(hello: PeerHello, *, cluster_id: str, server_id: str, is_member: bool, known: Start) -> HelloRefused | None:
     """Why the server `server_id` does not take this hello, or None if it does.
 
     Args:
@@ -168,9 +175,7 @@ def refusal_of_hello(
         cluster_id: the cluster of the server that was dialled.
         server_id: its name.
         is_member: whether it knows the dialler as a member of its cluster.
-        incarnation_seen: the greatest incarnation it has seen of the dialler. A lower one is an earlier copy, which has forgotten votes and
-            entries it promised to keep.
-        directory_seen: the directory it has seen of the dialler, "" if none. Another one has forgotten them all.
+        known: the directory that the dialler must have, and the newest start that was seen of it.
     """
     if agreed_version(hello.version_min, hello.version_max) is None:
         return HelloRefused("version", f"this server speaks protocol version {PROTOCOL_VERSION}")
@@ -182,18 +187,11 @@ def refusal_of_hello(
         return HelloRefused("member", "this server has the same name as the one that dials it")
     if not is_member:
         return HelloRefused("member", "this server does not know the dialling one as a member of the cluster")
-    if _is_another(hello.directory, directory_seen):
-        return HelloRefused(
-            "directory",
-            "the server of that name had another data directory before: its log and votes are lost or it runs twice; "
-            "put the old directory back",
-        )
-    if hello.incarnation < incarnation_seen:
-        return HelloRefused("incarnation", "a later start of the dialling server is known: its directory is an older copy or was wiped")
-    return None
+    code = contradiction(hello, known)
+    return HelloRefused(code, f"the dialling server {PROBLEMS[code]}") if code is not None else None
 
 
-def problem_of_welcome(welcome: PeerWelcome, *, cluster_id: str, peer: str, incarnation_seen: int, directory_seen: str) -> str | None:
+def problem_of_welcome(welcome: PeerWelcome, *, cluster_id: str, peer: str, known: Start) -> str | None:
     """Why the dialler does not take this welcome as `peer`'s, as the end of a sentence about who answered; None if it does."""
     if agreed_version(welcome.version, welcome.version) is None:
         return f"speaks protocol version {welcome.version}, which was not offered"
@@ -201,13 +199,5 @@ def problem_of_welcome(welcome: PeerWelcome, *, cluster_id: str, peer: str, inca
         return "belongs to another cluster"
     if welcome.server_id != peer:
         return f"is {welcome.server_id!r}, not {peer!r}: check the addresses"
-    if _is_another(welcome.directory, directory_seen):
-        return "had another data directory before: its log and votes are lost or it runs twice; put the old directory back"
-    if welcome.incarnation < incarnation_seen:
-        return f"is an older copy of {peer!r}, or its directory was wiped: a later start of it is known"
-    return None
-
-
-def _is_another(directory: str, seen: str) -> bool:
-    """Whether both are known and differ."""
-    return bool(directory and seen and directory != seen)
+    code = contradiction(welcome, known)
+    return PROBLEMS[code] if code is not None else None
