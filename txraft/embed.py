@@ -220,14 +220,24 @@ class RaftNode(MultiService):
         """What `GET /v1/status` shows. With `digest`, also a digest of the state, which takes a pass over it."""
         return self._node.gate.status(digest=digest)
 
+    def take_snapshot(self) -> Deferred[dict[str, Any]]:
+        """Take a snapshot of the machines now: `index`, `term`, `bytes` and `sha256` of it, once it is durable and in the log. Fails with
+        `NotApplied`: `not_ready`, `machine_error`, `disk_full`.
+        """
+        return self._node.gate.take_snapshot()
+
     def read_log(self, first_index: int) -> Deferred[list[Entry]]:
         """Some entries from `first_index` on, committed or not, as this node's disk has them; none behind the end of the log. For tools.
 
-        Fails with `NotApplied("not_ready")` before the data directory is open, with a `StorageError` if the disk does not give them.
+        Fails with `NotApplied`: `not_ready` before the data directory is open, `compacted` (with `oldest`) for what only a snapshot has any
+        more; with a `StorageError` if the disk does not give them.
         """
-        storage = self._node.storage
-        if storage is None:
+        storage, driver = self._node.storage, self._node.driver
+        if storage is None or driver is None:
             return fail(NotApplied("not_ready", f"{self.config.name} has not opened its data directory yet"))
+        oldest = driver.core.server.log.base_index + 1
+        if first_index < oldest:
+            return fail(NotApplied("compacted", f"the log of {self.config.name} begins with entry {oldest}", oldest=oldest))
         return self._workers.disk.perform(lambda: storage.read(Index(first_index), self.config.limits.append_bytes_max))
 
     def machine(self, name: str) -> EmbeddedMachine:

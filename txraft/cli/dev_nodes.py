@@ -16,6 +16,7 @@ from txraft.config import NodeConfig
 from txraft.core.entry import Entry
 from txraft.embed import RaftNode
 from txraft.errors import NotApplied
+from txraft.limits import INDEX_MAX
 
 __all__ = ["DevNodes", "peer_ports"]
 
@@ -24,7 +25,8 @@ NAMES = ("n1", "n2", "n3")
 TIMING = {"heartbeat_s": 0.1, "election_s": 0.4}
 """Shorter than on a network: a reload waits for an election. Not too short: a long command holds up all three at once."""
 
-SEGMENT_BYTES = 4_194_304
+LIMITS = {"segment_bytes": 4_194_304, "snapshot_log_bytes": INDEX_MAX, "trailing_entries": INDEX_MAX, "trailing_bytes": INDEX_MAX, "reserve_bytes": 0}
+"""The whole log is kept, whatever is made a snapshot of: it is applied from its beginning to each new version of a machine."""
 
 
 def peer_ports(directory: Path) -> list[int]:
@@ -76,7 +78,7 @@ class DevNodes:
                 bootstrap=addresses,
                 machines=machines,
                 timing=TIMING,
-                limits={"segment_bytes": SEGMENT_BYTES},
+                limits=LIMITS,
             )
             for (name, address), client_port in zip(addresses.items(), client_ports, strict=True)
         ]
