@@ -19,7 +19,7 @@ from txraft.config import NodeConfig
 from txraft.core.ids import ServerId
 from txraft.limits import Limits, Timing
 from txraft.node.node import Node
-from txraft.node.ports import PeerGate, PeerMessage
+from txraft.node.ports import PeerGate, PeerMessage, PeerNetwork
 from txraft.statemachine import Host
 from txraft.statemachine.results import Answer
 from txraft.statemachine.values import encode_value
@@ -109,13 +109,16 @@ class NodeCluster:
                 self.configs[name],
                 self.clock,
                 host=Host(self.configs[name].machines, limits=self.configs[name].limits),
-                make_network=lambda gate: MemoryNetwork(self, gate),
+                make_network=partial(self._make_network, name),
                 disk=disk,
                 random=Random(f"{name} {len(self.clock.getDelayedCalls())}"),
                 wall_ms=self.wall_ms,
                 on_halt=partial(self._halted, name),
             )
             node.startService()
+
+    def _make_network(self, name: str, gate: PeerGate) -> PeerNetwork:
+        return MemoryNetwork(self, gate)
 
     def _halted(self, name: str, why: BaseException) -> None:
         self.halted.setdefault(name, why)
