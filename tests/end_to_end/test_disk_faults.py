@@ -1,99 +1,131 @@
-"""Real nodes whose disk fails or hangs, by strace: what the kernel would say is put into the mouth of `fdatasync`."""
+"""Real nodes whose disk fails or hangs, by strace: what the kernel would say is put into the mouth of the call."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import time
-from functools import partial
-from pathlib import Path
 
-from twisted.trial.unittest import SkipTest
+from tests.support.fault_case import ELECTION_S, Additions, FaultTestCase
+from txraft.cli.local_cluster import LocalCluster, LocalNode
 
-from tests.support.processes import ProcessTestCase, post_json
-from txraft.cli.local_cluster import TWISTD, LocalCluster, LocalNode
+SMALL = {"segment_bytes": 16_384}
 
-ELECTION_S = 1.0
+ELECTED_S = 3 * 2 * ELECTION_S
+"""Three election timeouts, each of which is drawn from one to two times its setting."""
 
-
-class FaultyDisk(ProcessTestCase):
-    """Three nodes, the first of which leads and has a disk that strace can spoil."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        strace = shutil.which("strace")
-        if strace is None:
-            raise SkipTest("strace is not installed")
-        works = subprocess.run([strace, "-qq", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False)
-        if works.returncode:
-            raise SkipTest(f"strace may not trace here: {works.stderr.strip()}")
-        self.strace = strace
-
-    def spoiled_leader(self, fault: str) -> tuple[LocalCluster, LocalNode]:
-        """A cluster led by a node whose every `fdatasync` from the 40th on has the fault."""
-        cluster = self.cluster(3, settings={"timing": {"election_s": ELECTION_S}})
-        first = cluster.nodes[0]
-        tracing = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", f"inject=fdatasync:{fault}:when=40+"]
-        first.command = (self.strace, *tracing, *TWISTD)
-        for other in cluster.nodes[1:]:
-            # They are slower to campaign until there is a leader.
-            other.file.write_text(other.file.read_text().replace(f'"election_s":{ELECTION_S}', '"election_s":4.0'))
-            self.assertIn("4.0", other.file.read_text())
-        cluster.start()
-        leader = cluster.leader(20)
-        self.assertIs(leader, first)
-        for other in cluster.nodes[1:]:
-            other.kill()
-            other.file.write_text(other.file.read_text().replace('"election_s":4.0', f'"election_s":{ELECTION_S}'))
-            other.start()
-            cluster.wait_until(partial(self.is_ready, other), 20, f"{other.name} is not back")
-        self.assertEqual((first.status() or {}).get("role"), "leader")
-        return cluster, first
-
-    def is_ready(self, node: LocalNode) -> bool:
-        return bool((node.status() or {}).get("ready"))
-
-    def add_until_it_fails(self, node: LocalNode) -> tuple[int, int]:
-        """Acknowledged additions, and those of unknown outcome."""
-        for acknowledged in range(1000):
-            try:
-                status, answer = post_json(node.endpoint, "/v1/counter/add?timeout=2", {"name": "a"}, timeout_s=4)
-            except OSError:
-                return acknowledged, 1
-            if status != 200:
-                return acknowledged, int(answer["outcome"] == "unknown")
-        raise self.failureException("the fault never came")
-
-    def value(self, node: LocalNode) -> int:
-        status, answer = post_json(node.endpoint, "/v1/counter/get", {"name": "a"})
-        self.assertEqual(status, 200, answer)
-        return int(answer["result"] or 0)
+HANGS_US = 60_000_000
+"""Longer than any of these tests."""
 
 
-class FailingFsync(FaultyDisk):
-    def test_the_node_stops_without_acknowledging_and_the_cluster_goes_on(self) -> None:
-        cluster, first = self.spoiled_leader("error=EIO")
-        acknowledged, unknown = self.add_until_it_fails(first)
-        self.assertGreater(acknowledged, 0)
-        assert first.process is not None
-        self.assertEqual(first.process.wait(20), 74)
-        said = Path(first.log).read_text()
-        self.assertIn("Input/output error", said)
-        self.assertIn("must stop", said)
-        second = cluster.leader(15)
-        self.assertIn(self.value(second), range(acknowledged, acknowledged + unknown + 1))
-        self.assertEqual(post_json(second.endpoint, "/v1/counter/add", {"name": "a"})[0], 200)
+class FailingDisk(FaultTestCase):
+    """EIO, once: the node ends with 74 and has acknowledged nothing that it could not write; the others go on, and it comes back."""
+
+    def stops_and_comes_back(self, cluster: LocalCluster, victim: LocalNode, additions: Additions) -> str:
+        said = self.ended_with(victim, 74)
+        for words in ("Input/output error", "must stop", "look after the disk"):
+            self.assertIn(words, said)
+        second = cluster.leader(ELECTED_S + 2, other_than=victim.name)
+        self.assertIn(self.value(second), additions.possible)
+        self.assertTrue(additions.add(second), additions.code)
+        self.back(cluster, victim)
+        self.agree(cluster, additions)
+        return said
+
+    def test_an_fsync_of_the_log_that_fails_once_is_not_tried_again(self) -> None:
+        """The next one would succeed, and what the kernel dropped would pass for durable."""
+        cluster, leader = self.started()
+        additions = Additions()
+        disk = self.spoil(leader, "fdatasync:error=EIO:when=4")
+        additions.add_until_it_fails(leader)
+        self.assertGreater(additions.acknowledged, 0)
+        self.ended_with(leader, 74)
+        calls = disk.calls()
+        (failed,) = (number for number, call in enumerate(calls) if "(INJECTED)" in call)
+        self.assertIn(".segment", calls[failed])
+        self.assertEqual(calls[failed + 1 :], [])
+        self.stops_and_comes_back(cluster, leader, additions)
+
+    def test_a_write_to_the_log_that_fails(self) -> None:
+        cluster, leader = self.started()
+        additions = Additions()
+        disk = self.spoil(leader, "pwrite64:error=EIO:when=4")
+        additions.add_until_it_fails(leader)
+        self.assertGreater(additions.acknowledged, 0)
+        self.stops_and_comes_back(cluster, leader, additions)
+        self.assertIn("(INJECTED)", disk.calls()[-1])
+
+    def test_an_fsync_of_a_new_segment_that_fails(self) -> None:
+        """Of the file, then of its directory; on the leader, then on the one that leads next."""
+        cluster, leader = self.started(limits=SMALL)
+        additions = Additions()
+        for nth in (1, 2):
+            disk = self.spoil(leader, f"fsync:error=EIO:when={nth}")
+            additions.add_until_it_fails(leader)
+            self.stops_and_comes_back(cluster, leader, additions)
+            self.assertRegex(disk.calls()[-1], r"fsync\(.*(log/new|/log>).*\(INJECTED\)")
+            leader = cluster.leader(ELECTED_S + 2)
+
+    def test_a_vote_that_cannot_be_written_is_not_given(self) -> None:
+        """Of three, one is killed and the two others cannot write votes: nobody leads until their disks are good again."""
+        cluster, leader = self.started()
+        additions = Additions()
+        self.assertTrue(additions.add(leader))
+        others = [node for node in cluster.nodes if node is not leader]
+        disks = [self.spoil(node, "fdatasync:error=EIO", *self.metadata(node)) for node in others]
+        leader.kill()
+        candidate = self.wait_for(lambda: next((node for node in others if not node.running), None), "the end of the first that votes")
+        self.assertIn("must stop", self.ended_with(candidate, 74))
+        (other,) = (node for node in others if node is not candidate)
+        self.assertNotEqual((other.status() or {}).get("role"), "leader")
+        for disk in disks:
+            disk.end()
+        other.kill()
+        self.back(cluster, *cluster.nodes)
+        self.agree(cluster, additions)
 
 
-class HangingFsync(FaultyDisk):
-    def test_another_node_leads_within_three_election_timeouts(self) -> None:
-        cluster, first = self.spoiled_leader("delay_enter=15000000")
-        acknowledged, unknown = self.add_until_it_fails(first)
+class HangingDisk(FaultTestCase):
+    """The disk does not answer, and does not fail."""
+
+    def test_a_leader_gives_way_within_three_election_timeouts(self) -> None:
+        cluster, leader = self.started()
+        additions = Additions()
+        disk = self.spoil(leader, f"fdatasync:delay_enter={HANGS_US}:when=4+")
+        additions.add_until_it_fails(leader)
         # The request that hung was answered when its leader stepped down: an election timeout after the disk fell silent.
         began = time.monotonic() - ELECTION_S
-        second = cluster.leader(20, other_than=first.name)
-        took = time.monotonic() - began
-        self.assertLess(took, 3 * 2 * ELECTION_S, "an election timeout is drawn from one to two times its setting")
-        self.assertIn(self.value(second), range(acknowledged, acknowledged + unknown + 1))
-        self.assertEqual((first.status() or {}).get("role"), "follower")
-        self.assertIn("its disk has not answered", Path(first.log).read_text())
+        second = cluster.leader(20, other_than=leader.name)
+        self.assertLess(time.monotonic() - began, ELECTED_S)
+        self.assertIn(self.value(second), additions.possible)
+        self.assertEqual(self.status(leader)["role"], "follower")
+        self.assertIn("its disk has not answered", self.said(leader))
+        disk.end()
+        self.agree(cluster, additions)
+
+    def test_a_follower_neither_acknowledges_nor_votes(self) -> None:
+        """The other two go on without it; when one of these is lost, nothing goes on before its disk answers."""
+        cluster, leader = self.started()
+        additions = Additions()
+        hanging, other = (node for node in cluster.nodes if node is not leader)
+        disk = self.spoil(hanging, f"fdatasync:delay_enter={HANGS_US}")
+        self.assertTrue(additions.add(leader))
+        before = self.status(leader)["members"][hanging.name]["match_index"]
+        for _ in range(5):
+            self.assertTrue(additions.add(leader))
+        members = self.status(leader)["members"]
+        self.assertEqual(members[hanging.name]["match_index"], before)
+        self.assertGreater(members[other.name]["match_index"], before)
+        self.assertLess(self.status(hanging)["durable_index"], self.status(leader)["durable_index"])
+        leader.kill()
+        term = self.status(other)["term"]
+        give_up_at = time.monotonic() + ELECTED_S
+        while time.monotonic() < give_up_at:
+            for node in (hanging, other):
+                self.assertNotEqual(self.status(node)["role"], "leader", node.name)
+            time.sleep(0.05)
+        self.assertFalse(additions.add(other, timeout_s=0.2))
+        disk.end()
+        second = cluster.leader(20)
+        self.assertIn(self.value(second), additions.possible)
+        self.assertGreater(self.status(second)["term"], term)
+        self.back(cluster, leader)
+        self.agree(cluster, additions)

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txraft.core.ids import ServerId
 from txraft.limits import Limits, Timing
-from txraft.node.ports import Caller, Identity, PeerMessage
+from txraft.node.ports import Caller, Identity, OpenedSnapshot, PeerMessage
 from txraft.statemachine import Declaration
 from txraft.statemachine.results import Answer
 from txraft.wire.frames import FrameSplitter, frame_header
@@ -93,6 +93,12 @@ class RecordedClientGate:
         raise NotImplementedError
 
     def status(self, *, digest: bool = False) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def take_snapshot(self) -> Deferred[dict[str, Any]]:
+        raise NotImplementedError
+
+    def open_snapshot(self) -> Deferred[OpenedSnapshot]:
         raise NotImplementedError
 
     def ready(self) -> tuple[bool, str]:

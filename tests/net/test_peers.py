@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from random import Random
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -28,18 +31,16 @@ LONG_ENOUGH_S = 1.0
 class Server:
     """A server of which there is nothing but the network."""
 
-    def __init__(
-        self, test: ClusterTestCase, name: str, *, incarnation: int = 1, cluster_id: str = "c" * 32, directory: str = "", address: str = ""
-    ) -> None:
+    def __init__(self, test: ClusterTestCase, name: str, *, address: str = "", **identity: Any) -> None:
         self.name = ServerId(name)
         self.address = address or f"{name}:2380"
-        self.gate = RecordedPeerGate(name, incarnation=incarnation, cluster_id=cluster_id, directory=directory)
+        self.gate = RecordedPeerGate(name, **identity)
         self.peers = Peers(test.clock, self.gate, test.limits, test.timing, endpoint=test.network.endpoint, jitter=test.jitter)
         self.network = test.network
 
-    def start(self, **members: str) -> Server:
+    def start(self, directories: Mapping[str, str] = MappingProxyType({}), /, **members: str) -> Server:
         self.network.listen(self.address, self.peers.factory)
-        self.peers.set_members(members, {})
+        self.peers.set_members(members, directories)
         self.peers.startService()
         return self
 
@@ -70,8 +71,9 @@ class ClusterTestCase(NetTestCase):
         self.jitter = Random(1).random
         self.members = {"n1": "n1:2380", "n2": "n2:2380"}
 
-    def server(self, name: str, *, incarnation: int = 1, cluster_id: str = "c" * 32, directory: str = "", address: str = "") -> Server:
-        server = Server(self, name, incarnation=incarnation, cluster_id=cluster_id, directory=directory, address=address)
+    def server(self, name: str, *, address: str = "", **identity: Any) -> Server:
+        """Of this identity: see `RecordedPeerGate`."""
+        server = Server(self, name, address=address, **identity)
         self.addCleanup(self.stop_quietly, server)
         return server
 
@@ -79,6 +81,11 @@ class ClusterTestCase(NetTestCase):
         stopped = server.peers.stopService()
         self.settle()
         self.clock.advance(CLOSE_GRACE_S)
+        self.settle()
+        self.successResultOf(stopped)
+
+    def stop_now(self, server: Server) -> None:
+        stopped = server.stop()
         self.settle()
         self.successResultOf(stopped)
 
@@ -322,11 +329,6 @@ class WrongServerTests(ClusterTestCase):
         nine = self.server("n9").start(**self.members, n9="n9:2380")
         one.peers.set_members(self.members, {})
         self.assert_apart(nine, one, "hello_refused", "refused_member")
-
-    def stop_now(self, server: Server) -> None:
-        stopped = server.stop()
-        self.settle()
-        self.successResultOf(stopped)
 
     def test_row_09_a_wiped_directory_is_refused_by_both_ends_whatever_its_incarnation(self) -> None:
         old, new = "0d" * 16, "ae" * 16

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 from msgspec import structs
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 
+from txraft.core.snapshot import Snapshot
 from txraft.errors import NotApplied, Outcome
 from txraft.limits import Limits
-from txraft.node.ports import Caller
+from txraft.node.ports import Caller, OpenedSnapshot
 from txraft.statemachine import Declaration
 from txraft.statemachine.host import Host
 from txraft.statemachine.log_commands import CloseSession, HostMachine, Invoke, KeepSession, LogCommand, OpenSession
@@ -42,6 +44,10 @@ class FakeGate:
         problem: set, it is every answer.
         polls: polls that wait for events, in order: each is answered once there is one, and forgotten when its Deferred is cancelled.
         time_ms: wall clock of the leader.
+        snapshot: the file of the newest; None while none was taken.
+        snapshots_taken, snapshots_open: how many were asked for, and are being read.
+        pieces: of a snapshot, asked for and not read yet; `give_piece` gives the first.
+        pieces_read: offset and length of all.
     """
 
     def __init__(self, machines: Mapping[str, str], limits: Limits | None = None) -> None:
@@ -55,6 +61,10 @@ class FakeGate:
         self.readiness = (True, "")
         self.soundness = (True, "")
         self.time_ms = 1_700_000_000_000
+        self.snapshot: bytes | None = None
+        self.snapshots_taken = self.snapshots_open = 0
+        self.pieces: list[tuple[Deferred[bytes], bytes]] = []
+        self.pieces_read: list[tuple[int, int]] = []
         for name, plugin, version in self.host.unhosted():
             self._apply(HostMachine(self.time_ms, name, plugin, version))
 
@@ -144,6 +154,37 @@ class FakeGate:
 
     def status(self, *, digest: bool = False) -> dict[str, Any]:
         return {"name": "n1", **self.host.status(), **({"digest": self.host.digest()} if digest else {})}
+
+    def take_snapshot(self) -> Deferred[dict[str, Any]]:
+        self.snapshots_taken += 1
+        if self.problem is not None:
+            return fail(self.problem)
+        found = self.snapshot_at(self.host.applied_index)
+        return succeed({"index": found.index, "term": found.term, "bytes": found.size, "sha256": found.sha256.hex()})
+
+    def open_snapshot(self) -> Deferred[OpenedSnapshot]:
+        if self.snapshot is None:
+            return fail(NotApplied("no_snapshot", "no snapshot has been taken yet"))
+        self.snapshots_open += 1
+        return succeed(OpenedSnapshot(self.snapshot_at(self.host.applied_index), self._read_snapshot, self._close_snapshot))
+
+    def snapshot_at(self, index: int) -> Snapshot:
+        content = self.snapshot or b""
+        return Snapshot(index, TERM, len(content), sha256(content).digest(), [])
+
+    def _read_snapshot(self, offset: int, length: int) -> Deferred[bytes]:
+        self.pieces_read.append((offset, length))
+        piece: Deferred[bytes] = Deferred()
+        self.pieces.append((piece, (self.snapshot or b"")[offset : offset + length]))
+        return piece
+
+    def give_piece(self) -> None:
+        """The disk has read what was asked for first."""
+        piece, content = self.pieces.pop(0)
+        piece.callback(content)
+
+    def _close_snapshot(self) -> None:
+        self.snapshots_open -= 1
 
     def ready(self) -> tuple[bool, str]:
         return self.readiness

@@ -19,7 +19,7 @@ from txraft.config import NodeConfig
 from txraft.core.ids import ServerId
 from txraft.limits import Limits, Timing
 from txraft.node.node import Node
-from txraft.node.ports import PeerGate, PeerMessage
+from txraft.node.ports import PeerGate, PeerMessage, PeerNetwork
 from txraft.node.worker import Workers
 from txraft.statemachine import Host
 from txraft.statemachine.results import Answer
@@ -110,7 +110,7 @@ class NodeCluster:
                 self.configs[name],
                 self.clock,
                 host=Host(self.configs[name].machines, limits=self.configs[name].limits),
-                make_network=lambda gate: MemoryNetwork(self, gate),
+                make_network=partial(self._make_network, name),
                 workers=Workers.of(pumped.__getitem__),
                 random=Random(f"{name} {len(self.clock.getDelayedCalls())}"),
                 wall_ms=self.wall_ms,
@@ -118,6 +118,9 @@ class NodeCluster:
                 rest=lambda seconds: None,
             )
             node.startService()
+
+    def _make_network(self, name: str, gate: PeerGate) -> PeerNetwork:
+        return MemoryNetwork(self, gate)
 
     def _halted(self, name: str, why: BaseException) -> None:
         self.halted.setdefault(name, why)

@@ -29,6 +29,7 @@ from txraft.http.parameters import (
     timeout_of,
 )
 from txraft.http.replies import TEXT, Reply, method_not_allowed, reply_of_json, reply_of_problem
+from txraft.http.snapshots import Snapshots, SnapshotStream
 from txraft.http.watching import WATCH, Watches
 from txraft.limits import INDEX_MAX, PROTOCOL_VERSION, WAIT_MS_MAX, Limits, Timing
 from txraft.node.ports import ClientGate
@@ -37,7 +38,7 @@ from txraft.wire.requests import Ask, CloseSessionRequest, InvokeRequest, KeepSe
 
 __all__ = ["Api", "Response"]
 
-Response = Reply | Deferred[Reply] | Deferred[EventStream]
+Response = Reply | Deferred[Reply] | Deferred[EventStream] | Deferred[SnapshotStream]
 
 _SESSION_S_MAX = 1e9
 
@@ -63,6 +64,7 @@ class Api:
     timing: Timing
     operations: Operations
     watches: Watches
+    snapshots: Snapshots
     openapi: OpenApi = field(factory=OpenApi)
     _fixed: Mapping[bytes, tuple[str, Callable[[Asked], Response]]] = field(init=False)
 
@@ -88,6 +90,8 @@ class Api:
             allowed, respond = fixed
             return respond(asked) if asked.method == allowed else method_not_allowed("GET, HEAD" if allowed == "GET" else allowed)
         match _segments(asked.path):
+            case ["v1", "snapshot"]:
+                return self.snapshots.respond(asked)
             case ["v1", "sessions", session]:
                 return self._session(asked, session, "DELETE", CloseSessionRequest(0))
             case ["v1", "sessions", session, "keep"]:

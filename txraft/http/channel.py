@@ -5,7 +5,7 @@ Nothing a client does raises past it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Protocol, cast
 
@@ -19,8 +19,8 @@ from twisted.web.http import HTTPChannel, Request
 from txraft.errors import NotApplied, Outcome, Unknown
 from txraft.http.api import Response
 from txraft.http.asked import Asked
-from txraft.http.event_stream import EVENT_STREAM, EventStream
 from txraft.http.replies import Reply, reply_of_problem
+from txraft.http.streams import Stream
 from txraft.limits import Limits, Timing
 
 __all__ = ["ApiChannel", "ApiRequest", "Served"]
@@ -64,7 +64,7 @@ class ApiRequest(Request):
     _refused = False
     _room = 0
     _awaited: Deferred[None] | None = None
-    _stream: EventStream | None = None
+    _stream: Stream | None = None
 
     def gotLength(self, length: int | None) -> None:
         """The headers are there; `length` is None when the body comes in chunks."""
@@ -149,23 +149,27 @@ class ApiRequest(Request):
             problem = Unknown("internal_error", "this server failed to answer; its log says more")
         self._send(reply_of_problem(problem))
 
-    def _send(self, reply: Reply | EventStream) -> None:
+    def _send(self, reply: Reply | Stream) -> None:
+        if not isinstance(reply, Reply):
+            self._begin_stream(reply)
+            return
         if self.channel is None:
             return  # The client has gone.
         if self.startedWriting:
             self.channel.abort()  # What follows half an answer would be taken for its rest.
             return
-        if isinstance(reply, EventStream):
-            self._begin_stream(reply, self.channel)
-            return
         self._write(reply)
         self.channel.touch()
         Request.finish(self)
 
-    def _begin_stream(self, stream: EventStream, channel: ApiChannel) -> None:
-        self._set_headers(200, EVENT_STREAM)
-        self.responseHeaders.setRawHeaders(b"X-Accel-Buffering", [b"no"])  # else a proxy may keep events until it has many
+    def _begin_stream(self, stream: Stream) -> None:
+        channel = self.channel
+        if channel is None:
+            stream.stop()  # The client has gone.
+            return
+        self._set_headers(200, stream.headers)
         if self.method == b"HEAD":
+            stream.stop()
             Request.finish(self)
             return
         self._stream = stream
@@ -173,18 +177,16 @@ class ApiRequest(Request):
         stream.begin(self, full=channel.full)
 
     def _write(self, reply: Reply) -> None:
-        self._set_headers(reply.status, reply.content_type)
-        set_header = self.responseHeaders.setRawHeaders
-        set_header(b"Content-Length", [b"%d" % len(reply.body)])
-        for name, value in reply.headers.items():
-            set_header(name, [value])
+        length = b"%d" % len(reply.body)
+        self._set_headers(reply.status, {b"Content-Type": reply.content_type, b"Content-Length": length, **reply.headers})
         Request.write(self, reply.body)
 
-    def _set_headers(self, status: int, content_type: bytes) -> None:
-        """Those of every answer."""
+    def _set_headers(self, status: int, headers: Mapping[bytes, bytes]) -> None:
+        """These, and those of every answer."""
         self.setResponseCode(status)
         set_header = self.responseHeaders.setRawHeaders
-        set_header(b"Content-Type", [content_type])
+        for name, value in headers.items():
+            set_header(name, [value])
         set_header(b"Date", [self._site.date()])
         set_header(b"Cache-Control", [b"no-store"])
         set_header(b"X-Content-Type-Options", [b"nosniff"])

@@ -5,8 +5,8 @@ Source: the HTML standard, section "Server-sent events".
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,9 +17,10 @@ from zope.interface import implementer
 
 from txraft.errors import NotApplied, Outcome
 from txraft.http.json_text import encode_json, with_text_bytes
+from txraft.http.streams import Outlet
 from txraft.statemachine.results import Answer
 
-__all__ = ["EVENT_STREAM", "PING_S", "EventStream", "Outlet", "Unread", "plain_event"]
+__all__ = ["EVENT_STREAM", "PING_S", "EventStream", "Unread", "plain_event"]
 
 EVENT_STREAM = b"text/event-stream"
 
@@ -30,19 +31,7 @@ UNREAD_BYTES_MAX = 67_108_864
 """Pages that clients have not read, of all streams of a node together; who would go beyond it is cut off."""
 
 _PING = b": ping\n\n"
-
-
-class Outlet(Protocol):
-    """The connection that a stream is written to."""
-
-    def write_part(self, part: bytes) -> None:
-        """Some more; may pause the stream at once."""
-
-    def end(self) -> None:
-        """That was all."""
-
-    def abort(self) -> None:
-        """Close without sending what is left."""
+_HEADERS: Mapping[bytes, bytes] = {b"Content-Type": EVENT_STREAM, b"X-Accel-Buffering": b"no"}
 
 
 @define
@@ -79,6 +68,11 @@ class EventStream:
     _soon: IDelayedCall | None = None
     _stalled: IDelayedCall | None = None
     _log: Logger = field(factory=Logger)
+
+    @property
+    def headers(self) -> Mapping[bytes, bytes]:
+        """What kind of answer it is. Without the second a proxy may keep events until it has many."""
+        return _HEADERS
 
     def prepare(self, answer: Answer) -> EventStream:
         """Take the answer of the first poll. Raises the `Outcome` it is, if a status can tell it better than a stream."""

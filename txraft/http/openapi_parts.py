@@ -207,6 +207,29 @@ _KEPT = _object(session=_NUMBER, index=_NUMBER, term=_NUMBER)
 _SESSION_ID = {"name": "session", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1, "maximum": INDEX_MAX}}
 _OF_SESSION = {"200": _json(_KEPT, "Done."), **_problems("400", "404", "409", "410", "413", "500", "503", "504")}
 
+_SHA256: Plain = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_SNAPSHOT: Plain = {
+    "get": _own(
+        "The newest snapshot of this node, as a file.",
+        {
+            "200": {
+                "description": "The file: a backup of the whole state.",
+                "headers": {
+                    "Txraft-Snapshot-Index": {"schema": _NUMBER},
+                    "Txraft-Snapshot-Term": {"schema": _NUMBER},
+                    "Txraft-Snapshot-Sha256": {"schema": _SHA256},
+                },
+                "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            },
+            **_problems("400", "404", "500", "503"),
+        },
+    ),
+    "post": _own(
+        "Take a snapshot of what this node has applied.",
+        {"200": _json(_object(index=_NUMBER, term=_NUMBER, bytes=_NUMBER, sha256=_SHA256), "Durable."), **_problems("400", "500", "503")},
+    ),
+}
+
 FIXED_PATHS: Plain = {
     "/livez": _probe("Whether the node is sound."),
     "/readyz": _probe("Whether the node can serve."),
@@ -222,6 +245,7 @@ FIXED_PATHS: Plain = {
     },
     "/v1/machines": {"get": _own("The machines with their commands and queries.", {"200": _json({"type": "object"}, "By name.")})},
     "/v1/openapi.json": {"get": _own("This document.", {"200": _json({"type": "object"}, "OpenAPI 3.1.")})},
+    "/v1/snapshot": _SNAPSHOT,
     "/v1/sessions": {
         "post": _own(
             "Open a session.",

@@ -29,6 +29,7 @@ _STATUS = {
     "unknown_command": 404,
     "unknown_machine": 404,
     "not_found": 404,
+    "no_snapshot": 404,
     "method_not_allowed": 405,
     "compacted": 410,
     "serial_forgotten": 410,

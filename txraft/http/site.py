@@ -12,6 +12,7 @@ from twisted.web.server import Site
 from txraft.http.api import Api
 from txraft.http.channel import ApiChannel, ApiRequest
 from txraft.http.operations import Operations
+from txraft.http.snapshots import Snapshots
 from txraft.http.watching import Watches
 from txraft.limits import Limits, Timing
 from txraft.node.ports import ClientGate
@@ -31,7 +32,7 @@ def make_site(
         reactor: for timeouts; its clock may be monotonic.
         make_date: for the `Date` header, from the wall clock.
     """
-    api = Api(gate, limits, timing, Operations(gate, reactor.seconds), Watches(gate, timing, reactor))
+    api = Api(gate, limits, timing, Operations(gate, reactor.seconds), Watches(gate, timing, reactor), Snapshots(gate, timing, reactor))
     return ApiSite(api, limits, timing, reactor, make_date)
 
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
 
 from txraft.core.snapshot import Snapshot
-from txraft.errors import NotApplied
+from txraft.errors import NotApplied, StorageError
 from txraft.node.driver import Driver
+from txraft.node.ports import OpenedSnapshot
 from txraft.node.view import Stage, View
 from txraft.node.worker import Worker
 from txraft.storage import File, Storage
 
 __all__ = ["Backups"]
 
-Read = Callable[[int, int], "Deferred[bytes]"]
-Close = Callable[[], None]
-
+T = TypeVar("T")
 
 class Backups:
     """Reactor thread only.
@@ -41,28 +41,52 @@ class Backups:
         taking: Deferred[Any] = driver.snapshots.taking.take()
         return taking.addCallback(_described)
 
-    def open_snapshot(self) -> Deferred[tuple[Snapshot, Read, Close]]:
+    def open_snapshot(self) -> Deferred[OpenedSnapshot]:
         """See `ClientGate.open_snapshot`."""
         driver, storage = self._driver(), self._storage()
         if driver is None or storage is None or self._view.stage is not Stage.RUNNING:
             return fail(self._not_ready("is not running"))
         snapshot = driver.snapshots.taking.newest
         if snapshot is None:
-            return fail(self._not_ready("has no snapshot yet; take one first"))
-        opening: Deferred[Any] = self._worker.perform(lambda: storage.snapshot_file(snapshot))
-        return opening.addCallback(self._opened, snapshot)
+            return fail(NotApplied("no_snapshot", f"node {self._name} has no snapshot yet; take one first"))
+        opened: Deferred[OpenedSnapshot] = Deferred(lambda _: None)
+        opening = self._worker.perform(lambda: _or_storage_error(lambda: storage.snapshot_file(snapshot)))
+        opening.addCallback(self._opened, snapshot, opened).addErrback(_pass_on, opened)
+        return opened
 
-    def _opened(self, file: File, snapshot: Snapshot) -> tuple[Snapshot, Read, Close]:
+    def _opened(self, file: File, snapshot: Snapshot, opened: Deferred[OpenedSnapshot]) -> None:
         def read(offset: int, length: int) -> Deferred[bytes]:
-            return self._worker.perform(lambda: file.read(length, offset))
+            return self._worker.perform(lambda: _or_storage_error(lambda: _exactly(file, offset, length)))
 
         def close() -> None:
             self._worker.perform(file.close).addErrback(lambda _: None)  # it was open for reading only
 
-        return snapshot, read, close
+        if opened.called:  # cancelled meanwhile
+            close()
+        else:
+            opened.callback(OpenedSnapshot(snapshot, read, close))
 
     def _not_ready(self, why: str) -> NotApplied:
         return NotApplied("not_ready", f"node {self._name} {why}")
+
+
+def _or_storage_error(job: Callable[[], T]) -> T:
+    try:
+        return job()
+    except OSError as error:
+        raise StorageError(f"{error.filename or 'the snapshot'}: {error.strerror or error}; it cannot be read") from error
+
+
+def _exactly(file: File, offset: int, length: int) -> bytes:
+    content = file.read(length, offset)
+    if len(content) < length:
+        raise StorageError(f"the snapshot ends at byte {offset + len(content)}, before byte {offset + length}")
+    return content
+
+
+def _pass_on(failure: Failure, opened: Deferred[OpenedSnapshot]) -> None:
+    if not opened.called:
+        opened.errback(failure)
 
 
 def _described(snapshot: Snapshot) -> dict[str, Any]:

@@ -6,19 +6,20 @@ All calls are on the reactor thread. None of them blocks or raises because of a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from txraft.core.ids import ServerId
 from txraft.core.messages import Message
+from txraft.core.snapshot import Snapshot
 from txraft.statemachine import Declaration
 from txraft.statemachine.results import Answer
 from txraft.wire.hello import HelloRefused
 from txraft.wire.requests import Forward, ForwardReply, Request, Requests, Withdraw
 
-__all__ = ["Caller", "ClientGate", "Identity", "PeerGate", "PeerMessage", "PeerNetwork"]
+__all__ = ["Caller", "ClientGate", "Identity", "OpenedSnapshot", "PeerGate", "PeerMessage", "PeerNetwork"]
 
 PeerMessage = Message | Forward | ForwardReply | Withdraw
 
@@ -100,6 +101,20 @@ class Caller(Protocol):
         """All answers of this turn have been given: write them, in one go."""
 
 
+class OpenedSnapshot(NamedTuple):
+    """A snapshot that is being read: its file stays until it is closed, even when a newer one takes its place.
+
+    Attributes:
+        snapshot: which one.
+        read: some bytes of the file, by offset and length; never fewer. Fails with a `StorageError` if the disk does not give them.
+        close: no more is read. To be called once, whatever has happened.
+    """
+
+    snapshot: Snapshot
+    read: Callable[[int, int], Deferred[bytes]]
+    close: Callable[[], None]
+
+
 class ClientGate(Protocol):
     """The way in for clients. Implemented by `node.gate.Gate`."""
 
@@ -136,6 +151,18 @@ class ClientGate(Protocol):
 
     def status(self, *, digest: bool = False) -> dict[str, Any]:
         """What `GET /v1/status` shows; plain data."""
+
+    def take_snapshot(self) -> Deferred[dict[str, Any]]:
+        """Take a snapshot of what this node has applied, now, and make it durable. If one is being taken, that one will do.
+
+        Fires with its `index`, `term`, size in `bytes` and `sha256` in hexadecimal digits. Fails with `NotApplied`, saying why.
+        """
+
+    def open_snapshot(self) -> Deferred[OpenedSnapshot]:
+        """Open the newest snapshot of this node, to be read. Cancelled, it leaves nothing open.
+
+        Fails with `NotApplied`: `no_snapshot` when none has been taken yet, `not_ready` before the directory is open.
+        """
 
     def ready(self) -> tuple[bool, str]:
         """Whether this node can serve (log replayed, a leader known), and if not, why."""
