@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from zlib import crc32
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -29,7 +29,7 @@ class Head:
     cluster_id: str = "here"
     index: int = 7
     term: int = 1
-    configurations: tuple[tuple[int, bytes], ...] | list[tuple[int, bytes]] = [(1, b"c")]
+    configurations: list[tuple[int, bytes]] = field(factory=lambda: [(1, b"c")])
 
 
 class OpenFile:

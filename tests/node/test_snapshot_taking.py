@@ -76,9 +76,7 @@ class TakingTests(SynchronousTestCase):
         self.log = SimpleNamespace(base_index=0, term_at=lambda index: Term(3))
         configurations = SimpleNamespace(until=lambda index: [(Index(1), CONFIGURATION)])
         self.pinned: Index | None = None
-        self.core = SimpleNamespace(
-            server=SimpleNamespace(log=self.log, configurations=configurations), pinned_index=lambda: self.pinned
-        )
+        self.core = SimpleNamespace(server=SimpleNamespace(log=self.log, configurations=configurations), pinned_index=lambda: self.pinned)
         self.taking = self.make(Limits(snapshot_log_bytes=4000, trailing_entries=10, trailing_bytes=10_000))
 
     def make(self, limits: Limits, seed: int = 0) -> SnapshotTaking:

@@ -20,6 +20,7 @@ __all__ = ["Backups"]
 
 T = TypeVar("T")
 
+
 class Backups:
     """Reactor thread only.
 

@@ -1,5 +1,5 @@
-"""What a node does when its disk is full: it leads no more and takes no commands, but answers reads, keeps its votes and goes on as a follower
-as long as the reserve lasts; when there is room again, it takes part as before.
+"""What a node does when its disk is full: it leads no more and takes no commands, but answers reads, keeps its votes and goes on as a
+follower as long as the reserve lasts; when there is room again, it takes part as before.
 
 A full disk is not a broken one: what found no room was not begun, and is written when there is some.
 """

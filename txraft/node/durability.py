@@ -114,6 +114,4 @@ class Durability:
 
 def _asks_something(persist: Persist) -> bool:
     """Whether there is something to write, and not only something to wait for."""
-    return bool(
-        persist.metadata or persist.entries or persist.truncate_from is not None or persist.base is not None or persist.repaired
-    )
+    return bool(persist.metadata or persist.entries or persist.truncate_from is not None or persist.base is not None or persist.repaired)

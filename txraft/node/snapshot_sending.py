@@ -1,4 +1,4 @@
-"""Pieces of snapshots for followers that are far behind: read from the file when the consensus module asks for one, and no faster than allowed.
+"""Pieces of snapshots for followers that are far behind: read when the consensus module asks for one, and no faster than allowed.
 
 Memory holds one piece for each such follower, however large the state is.
 

@@ -1,7 +1,7 @@
-"""Snapshots of this node's own machines: when one is due, it is captured on the reactor, quickly, and written by a thread of its own, slowly.
+"""Snapshots of this node's own machines: when one is due, it is captured on the reactor, quickly, and written by a thread, slowly.
 
-While it is written commands go on: what was captured does not change any more. Once the file is whole, durable and read back, the log is told
-(`Base`), and what stands before it in the log is no longer needed.
+While it is written commands go on: what was captured does not change any more. Once the file is whole, durable and read back, the log is
+told (`Base`), and what stands before it in the log is no longer needed.
 
 Source: §5.1 (when and how to take snapshots); §5.4.2 (without stopping).
 """
@@ -153,8 +153,8 @@ class SnapshotTaking:
         self.capture_s = self._clock.seconds() - began_s
         if self.capture_s > CAPTURE_LONG_S:
             self._log.warn(
-                "{node}: giving their state kept the machines busy for {ms} ms, in which nothing else went on. A machine with a large state "
-                "should give it piece by piece: see writing-a-state-machine.md",
+                "{node}: giving their state kept the machines busy for {ms} ms, in which nothing else went on. A machine with a large "
+                "state should give it piece by piece: see writing-a-state-machine.md",
                 node=self._name, ms=round(self.capture_s * 1000),
             )  # fmt: skip
         head = self._head(capture, index)

@@ -1,7 +1,7 @@
 """All that a node does with snapshots: takes its own, sends them to followers that are far behind, receives those of a leader.
 
-The consensus module says when a piece is to be read or stored and when a snapshot takes effect; here is the way from its effects to files and
-machines, and back.
+The consensus module says when a piece is to be read or stored and when a snapshot takes effect; here is the way from its effects to files
+and machines, and back.
 
 Source: §5.1, §5.3; Figure 5.3.
 """
