@@ -14,7 +14,7 @@ from typing import Any
 from txraft.addresses import host_and_port
 from txraft.errors import ConfigurationError, NotApplied, Outcome, Refused, Unknown
 
-__all__ = ["JsonApi", "encode_arguments", "open_connection"]
+__all__ = ["JsonApi", "encode_arguments", "members_of", "open_connection", "parse_endpoint"]
 
 RESPONSE_BYTES_MAX = 16_777_216
 _OUTCOMES: dict[str, type[Outcome]] = {kind.outcome: kind for kind in (Refused, NotApplied, Unknown)}
@@ -64,7 +64,8 @@ def _readable(sock: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def _parse_endpoint(endpoint: str) -> tuple[str, str, int]:
+def parse_endpoint(endpoint: str) -> tuple[str, str, int]:
+    """Scheme, host and port. Raises `ConfigurationError`."""
     scheme, _, address = endpoint.rpartition("://")
     try:
         host_port = host_and_port(address.rstrip("/"))
@@ -85,7 +86,7 @@ class JsonApi:
     def __init__(self, endpoints: Sequence[str], connect: Connect) -> None:
         if isinstance(endpoints, str):
             raise ConfigurationError(f"{endpoints!r} is no list", key="endpoints", remedy="Give a list of HOST:PORT")
-        self._endpoints = [_parse_endpoint(endpoint) for endpoint in endpoints]
+        self._endpoints = [parse_endpoint(endpoint) for endpoint in endpoints]
         if not self._endpoints:
             raise ConfigurationError("there is no endpoint", key="endpoints", remedy="Give at least one HOST:PORT")
         self._connect = connect
@@ -118,7 +119,7 @@ class JsonApi:
         if len(content) > RESPONSE_BYTES_MAX:
             self.close()
             raise Unknown("unexpected_answer", f"{self._name()} answered with more than {RESPONSE_BYTES_MAX} bytes")
-        return self._read(response.status, content)
+        return members_of(self._name(), response.status, content)
 
     def next_endpoint(self) -> None:
         """Use the next endpoint from now on."""
@@ -160,15 +161,17 @@ class JsonApi:
         _, host, port = self._endpoints[self._current]
         return f"{host}:{port}"
 
-    def _read(self, status: int, content: bytes) -> Any:
-        try:
-            members = json.loads(content) if content else None
-        except (ValueError, RecursionError):
-            raise Unknown("unexpected_answer", f"{self._name()} answered {status} with something that is not JSON") from None
-        if 200 <= status < 300:
-            return members
-        if not isinstance(members, dict) or members.get("outcome") not in _OUTCOMES:
-            raise Unknown("unexpected_answer", f"{self._name()} answered {status} without an outcome: is it a txraft node?")
-        problem = _OUTCOMES[members["outcome"]](str(members.get("code", "")), str(members.get("detail", "")))
-        problem.details = {name: value for name, value in members.items() if name not in _PROBLEM_MEMBERS}
-        raise problem
+
+def members_of(name: str, status: int, content: bytes) -> Any:
+    """The JSON of an answer, None if it has no body. Raises the `Outcome` that it is. `name`: of who answered."""
+    try:
+        members = json.loads(content) if content else None
+    except (ValueError, RecursionError):
+        raise Unknown("unexpected_answer", f"{name} answered {status} with something that is not JSON") from None
+    if 200 <= status < 300:
+        return members
+    if not isinstance(members, dict) or members.get("outcome") not in _OUTCOMES:
+        raise Unknown("unexpected_answer", f"{name} answered {status} without an outcome: is it a txraft node?")
+    problem = _OUTCOMES[members["outcome"]](str(members.get("code", "")), str(members.get("detail", "")))
+    problem.details = {name: value for name, value in members.items() if name not in _PROBLEM_MEMBERS}
+    raise problem

@@ -5,7 +5,7 @@ Source: §4.1 ("a server always uses the latest configuration in its log"), §4.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from attrs import define, field
@@ -90,6 +90,14 @@ class ConfigurationHistory:
         """Where the one in force stands; 0 without any."""
         return self._at[-1][0] if self._at else Index(0)
 
+    def in_force_at(self, index: int) -> tuple[Index, Configuration]:
+        """The newest at or before `index`, and where it stands."""
+        return next(((at, found) for at, found in reversed(self._at) if at <= index), (Index(0), Configuration({})))
+
+    def extend(self, configurations: Iterable[tuple[Index, Configuration]]) -> None:
+        """Add later ones."""
+        self._at.extend(configurations)
+
     def appended(self, first_index: Index, entries: list[Entry]) -> bool:
         """Note the configurations among new entries; whether there was one."""
         before = len(self._at)
@@ -104,3 +112,14 @@ class ConfigurationHistory:
         while self._at and self._at[-1][0] >= first_removed:
             self._at.pop()
         return len(self._at) < before
+
+    def compacted(self, index: int) -> None:
+        """Forget those before the one in force at `index`, which nothing goes back to any more."""
+        at, _ = self.in_force_at(index)
+        self._at = [found for found in self._at if found[0] >= at]
+
+    def replaced(self, configurations: Sequence[tuple[int, bytes]]) -> bool:
+        """Begin again with those of a snapshot; whether another is in force now."""
+        before = self.latest
+        self._at = [(Index(index), Configuration.decode(payload)) for index, payload in configurations]
+        return self.latest != before

@@ -232,7 +232,7 @@ class RoleChanged:
     """Role, term or known leader changed.
 
     Attributes:
-        role: `follower`, `candidate` or `leader`.
+        role: `follower`, `candidate` or `leader`, or `repairing`, which is a follower that is not counted.
         term: the current term.
         leader: the leader of the term, if known.
         why: a phrase for the log.

@@ -5,7 +5,7 @@ Source: Figure 3.1, Rules for Servers, Leaders; §3.6.2 (commitment), §6.2 (a l
 
 from __future__ import annotations
 
-from txraft.core import append_entries, reads
+from txraft.core import append_entries, install_snapshot, reads
 from txraft.core.effects import LeadershipReady, Proposed
 from txraft.core.entry import OVERHEAD_BYTES, Entry, EntryKind
 from txraft.core.ids import Index, ServerId
@@ -69,13 +69,13 @@ def _fitting(commands: list[bytes], room: int, *, at_least_one: bool) -> tuple[l
 def advance_commit(server: Server) -> None:
     """Commit what a majority of the voters has on disk, if it is of this term: entries of earlier terms are committed by being before it.
 
-    The leader's own disk counts like any other, no more and no less.
+    The leader's own disk counts like any other, no more and no less; one that is repairing does not (`repair.py`).
 
     Source: §3.6.2, Figure 3.7; §10.2.1.
     """
     role = server.role
     assert isinstance(role, Leader)
-    matches: dict[ServerId, int] = {peer: progress.match_index for peer, progress in role.progress.items()}
+    matches: dict[ServerId, int] = {peer: progress.match_index for peer, progress in role.progress.items() if not progress.repairing}
     matches[server.id] = server.log.durable_index
     reached = server.configuration.majority_reached(matches)
     if reached <= server.commit_index or server.log.term_at(reached) != server.current_term:
@@ -112,6 +112,7 @@ def heartbeat_timeout(server: Server, now: float) -> None:
     role.round += 1
     for peer in role.progress:
         append_entries.heartbeat(server, peer)
+        install_snapshot.heartbeat(server, peer)
 
 
 def step_down(server: Server, why: str) -> None:

@@ -3,6 +3,9 @@
 Four marks on one axis, each never behind the next: `last_index` >= `durable_index`; and in `server.py` `commit_index` >= what is
 applied. Commit and durable index do not bound each other: a leader may commit by its followers' disks before its own has answered.
 
+Before all of them is the base: the last entry that is no longer there, because a snapshot stands for it and everything before. It is
+committed, so it is the same in all logs.
+
 Terms are kept as runs (first index of each run of equal terms): a few numbers for millions of entries, because terms
 change at elections only.
 """
@@ -23,17 +26,21 @@ __all__ = ["Log"]
 
 @define
 class Log:
-    """Entries 1 to `last_index`; those from `first_cached` on are in memory, all durable ones are on disk.
+    """Entries from behind the base to `last_index`; those from `first_cached` on are in memory, all durable ones are on disk.
 
     Attributes:
+        base_index: of the last entry before the log; 0 if it is whole.
+        base_term: of that entry.
         first_cached: index of the first entry in memory; `last_index + 1` if none is.
         durable_index: entries up to here are known to be on disk.
         cache_bytes_max: memory for durable entries, in bytes of payload.
 
-    Source: Figure 3.1, "log[]"; §10.2.1 (the leader's own disk).
+    Source: Figure 3.1, "log[]"; §5.1, "prevIndex and prevTerm" of what was discarded; §10.2.1 (the leader's own disk).
     """
 
     cache_bytes_max: int
+    base_index: Index = Index(0)
+    base_term: Term = Term(0)
     first_cached: Index = Index(1)
     durable_index: Index = Index(0)
     _entries: list[Entry] = field(factory=list)
@@ -44,12 +51,21 @@ class Log:
 
     @classmethod
     def recovered(
-        cls, *, cache_bytes_max: int, last_index: Index, term_runs: Sequence[tuple[Index, Term]], tail_first: Index, tail: Sequence[Entry]
+        cls,
+        *,
+        cache_bytes_max: int,
+        last_index: Index,
+        term_runs: Sequence[tuple[Index, Term]],
+        tail_first: Index,
+        tail: Sequence[Entry],
+        base: tuple[Index, Term] = (Index(0), Term(0)),
     ) -> Log:
         """The log of a server that starts: everything read from disk is durable."""
         require(tail_first + len(tail) == last_index + 1, "the recovered tail does not end at the last index")
+        require(base[0] < tail_first, "the recovered tail begins before the log does")
         return cls(
             cache_bytes_max,
+            *base,
             first_cached=tail_first,
             durable_index=last_index,
             entries=list(tail),
@@ -65,15 +81,15 @@ class Log:
 
     @property
     def last_term(self) -> Term:
-        """Term of the newest entry; 0 for an empty log."""
-        return self._run_terms[-1] if self._run_terms else Term(0)
+        """Term of the newest entry, be it the one before the log; 0 if there never was one."""
+        return self._run_terms[-1] if self._run_terms else self.base_term
 
     def term_at(self, index: int) -> Term | None:
-        """The term of the entry at `index`; 0 before the log, None behind its end."""
-        if index > self.last_index:
+        """The term of the entry at `index`, or of the one before the log (0, if that is index 0); None before that and behind the end."""
+        if index > self.last_index or index < self.base_index:
             return None
-        if index <= 0:
-            return Term(0)
+        if index == self.base_index:
+            return self.base_term
         return self._run_terms[bisect_right(self._run_starts, index) - 1]
 
     def append(self, entries: list[Entry]) -> None:
@@ -114,6 +130,29 @@ class Log:
             self._cached_bytes -= entries_bytes(removed)
             del self._entries[first_removed - self.first_cached :]
 
+    def compact(self, base_index: Index) -> None:
+        """Let the log begin behind `base_index`: a snapshot stands for what is dropped. Memory follows at once, the disk in its time."""
+        term = self.term_at(base_index)
+        require(term is not None and base_index <= self.durable_index, f"the log cannot begin behind entry {base_index}")
+        assert term is not None
+        self.base_index, self.base_term = base_index, term
+        whole_runs = max(bisect_right(self._run_starts, base_index + 1) - 1, 0) if self.last_index > base_index else len(self._run_starts)
+        del self._run_starts[:whole_runs], self._run_terms[:whole_runs]
+        if self.first_cached <= base_index:
+            dropped = self._entries[: base_index + 1 - self.first_cached]
+            self._cached_bytes -= entries_bytes(dropped)
+            del self._entries[: len(dropped)]
+            self.first_cached = Index(base_index + 1)
+
+    def reset(self, base_index: Index, base_term: Term) -> None:
+        """Begin again, empty, behind an entry that came with a snapshot: nothing of what was here is known to agree with it."""
+        self.base_index, self.base_term = base_index, base_term
+        self.first_cached, self.durable_index = Index(base_index + 1), base_index
+        self._entries.clear()
+        self._run_starts.clear()
+        self._run_terms.clear()
+        self._cached_bytes, self._last_slice = 0, None
+
     def _shrink_cache(self) -> None:
         # A quarter at a time: removing from the front of a list moves all the rest.
         target, keep_from = self.cache_bytes_max * 3 // 4, 0
@@ -144,15 +183,20 @@ class Log:
     def latest_fit(self, index: int, term: int) -> tuple[Index, Term]:
         """The newest entry at or before `index` whose term is at most `term`: where two logs that differ at `index` may still agree.
 
+        Before the beginning of this log terms are not known any more: the answer is then an index before it, with term 0.
+
         Source: §3.5, on fewer rejected AppendEntries.
         """
         index = min(index, self.last_index)
-        while index > 0:
+        known = index >= self.base_index
+        while index > self.base_index:
             run = bisect_right(self._run_starts, index) - 1
             if self._run_terms[run] <= term:
                 return Index(index), self._run_terms[run]
             index = self._run_starts[run] - 1
-        return Index(0), Term(0)
+        if known and self.base_term <= term:
+            return self.base_index, self.base_term
+        return Index(max(min(index, self.base_index - 1), 0)), Term(0)
 
 
 def within_bytes(entries: list[Entry], bytes_max: int) -> int:

@@ -25,11 +25,13 @@ __all__ = [
     "RequestTermReply",
     "RequestVote",
     "RequestVoteReply",
+    "TransferState",
 ]
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=INDEX_MAX)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
 Checksum = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+TransferState = Literal["more", "installed", "refused"]
 Sha256 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
 
@@ -123,7 +125,7 @@ class InstallSnapshotReply(_Message, tag="snapshotted", frozen=True, array_like=
 
     sha256: Sha256
     offset: Number
-    state: Literal["more", "installed", "refused"]
+    state: TransferState
 
 
 class RequestTerm(_Message, tag="term?", frozen=True, array_like=True, gc=False):

@@ -69,11 +69,13 @@ def refuse(server: Server, candidate: ServerId, request: RequestVote) -> None:
 def receive(server: Server, now: float, candidate: ServerId, request: RequestVote) -> None:
     """Grant the vote, once a term, to a candidate whose log is at least as up to date. A repeated request gets the same answer.
 
-    A server votes whether or not it knows the candidate as a member: its own configuration may be the older one.
+    A server votes whether or not it knows the candidate as a member: its own configuration may be the older one. One that is repairing
+    does not: its log no longer speaks for what it helped to commit.
 
     Source: Figure 3.1, RequestVote RPC, Receiver implementation; §3.6.1; §9.6.
     """
     up_to_date = (request.last_log_term, request.last_log_index) >= (server.log.last_term, server.log.last_index)
+    up_to_date = up_to_date and server.repair is None
     free = server.voted_for == candidate or (server.voted_for is None and server.leader is None)
     if request.pre_vote:
         granted = up_to_date and (request.term > server.current_term or free)

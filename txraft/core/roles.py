@@ -10,10 +10,10 @@ from typing import ClassVar
 
 from attrs import define, field
 
-from txraft.core.ids import Index, ServerId
+from txraft.core.ids import Index, ServerId, Term
 from txraft.core.progress import Progress
 
-__all__ = ["Candidate", "Follower", "Leader", "PendingRead", "Role", "is_legal_transition"]
+__all__ = ["Candidate", "Follower", "Leader", "PendingRead", "Repair", "Role", "is_legal_transition"]
 
 
 @define
@@ -78,6 +78,25 @@ class Leader:
     parked_reads: list[int] = field(factory=list)
     uncommitted: deque[tuple[Index, int]] = field(factory=deque)
     uncommitted_bytes: int = 0
+
+
+@define
+class Repair:
+    """What a follower must see, who has lost what was durable, before it takes part again. See `repair.py`.
+
+    Attributes:
+        votes_lost: its term and vote are lost, too, and not all others have told theirs.
+        terms: theirs, as far as they have told.
+        forgotten_in: the term whose leader has shown that it counts nothing of what this server acknowledged before.
+        target: what that leader had committed by then.
+        ending: the note of repair is being removed.
+    """
+
+    votes_lost: bool = False
+    terms: dict[ServerId, Term] = field(factory=dict)
+    forgotten_in: Term | None = None
+    target: Index = Index(0)
+    ending: bool = False
 
 
 Role = Follower | Candidate | Leader

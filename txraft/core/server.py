@@ -14,6 +14,7 @@ from attrs import define, field
 from txraft.core.configuration import Configuration, ConfigurationHistory
 from txraft.core.effects import (
     Apply,
+    Base,
     ConfigurationChanged,
     Effect,
     Metadata,
@@ -21,6 +22,7 @@ from txraft.core.effects import (
     ReadsLost,
     Receipt,
     ResetElectionTimer,
+    Restore,
     RoleChanged,
     Send,
     StartHeartbeats,
@@ -32,7 +34,8 @@ from txraft.core.ids import Index, ServerId, Term
 from txraft.core.log import Log
 from txraft.core.messages import Message
 from txraft.core.require import require
-from txraft.core.roles import Candidate, Follower, Leader, Role, is_legal_transition
+from txraft.core.roles import Candidate, Follower, Leader, Repair, Role, is_legal_transition
+from txraft.core.snapshot import Snapshot
 from txraft.limits import INDEX_MAX, Limits, Timing
 
 __all__ = ["Server"]
@@ -46,8 +49,11 @@ class Server:
         commit_index: greatest index known to be committed; never goes back.
         last_applied: greatest index the state machines have applied.
         leader_contact: when a leader of the current term was last heard, monotonic seconds; None if not since the start.
+        snapshot: the newest recorded, from which the machines can be restored.
+        incarnation: the number of this start of the server.
+        repair: what is missing after a loss; with it the server neither votes nor is counted.
 
-    Source: Figure 3.1.
+    Source: Figure 3.1; Figure 5.1 (snapshot).
     """
 
     id: ServerId
@@ -61,6 +67,9 @@ class Server:
     commit_index: Index = Index(0)
     last_applied: Index = Index(0)
     leader_contact: float | None = None
+    snapshot: Snapshot | None = None
+    incarnation: int = 0
+    repair: Repair | None = None
     _apply_announced: Index = Index(0)
     _role_announced: tuple[str, Term, ServerId | None] | None = None
     _why: str = "start"
@@ -69,6 +78,8 @@ class Server:
     _truncate_from: Index | None = None
     _appended_from: Index = Index(0)
     _appended: list[Entry] = field(factory=list)
+    _base: Base | None = None
+    _repaired: bool = False
     _replies: list[Send] = field(factory=list)
 
     @property
@@ -162,20 +173,72 @@ class Server:
             self._apply_announced = through
             self.effect(Apply(through))
 
+    def compact(self, snapshot: Snapshot, base_index: int) -> None:
+        """The machines are in `snapshot`: let the log begin behind `base_index`, which leaves some entries for followers that lag a little.
+
+        Source: §5.1.
+        """
+        require(snapshot.index <= self.last_applied, f"a snapshot at {snapshot.index}, but applied is only {self.last_applied}")
+        self.log.compact(Index(min(max(base_index, self.log.base_index), snapshot.index)))
+        self.configurations.compacted(snapshot.index)
+        self.snapshot = snapshot
+        self._base = Base(self.log.base_index, self.log.base_term, snapshot, keeps_log=True)
+
+    def install(self, snapshot: Snapshot) -> None:
+        """Put a leader's snapshot in the place of the whole log. Only once that is durable the machines are those of the snapshot.
+
+        Source: Figure 5.3, 7 and 8.
+        """
+        require(not isinstance(self.role, Leader), f"a leader was about to install a snapshot at {snapshot.index}")
+        require(snapshot.index > self.commit_index, f"a snapshot at {snapshot.index}, but {self.commit_index} is committed here")
+        self.log.reset(Index(snapshot.index), Term(snapshot.term))
+        self.snapshot = snapshot
+        self.commit_index = self._apply_announced = Index(snapshot.index)
+        self._base = Base(self.log.base_index, self.log.base_term, snapshot, keeps_log=False)
+        if self.configurations.replaced(snapshot.configurations):
+            self.effect(ConfigurationChanged(self.configuration))
+
+    def installed(self, snapshot: Snapshot) -> None:
+        """The installation is durable."""
+        self.last_applied = max(self.last_applied, Index(snapshot.index))
+        self.effect(Restore(snapshot))
+
+    def end_repair(self) -> None:
+        """Remove the note of repair, behind everything that was written before."""
+        self._repaired = True
+
     def finish_step(self) -> list[Effect]:
         """The effects of this step: what must become durable first, then the rest in order."""
         self._announce_role()
         effects, self._effects = self._effects, []
-        if self._metadata_changed or self._truncate_from is not None or self._appended or self._replies:
-            metadata = Metadata(self.current_term, self.voted_for) if self._metadata_changed else None
-            receipt = Receipt(self.current_term, self.log.last_index, self.log.last_term)
-            persist = Persist(metadata, self._truncate_from, self._appended_from, self._appended, receipt, tuple(self._replies))
-            effects.insert(0, persist)
+        changed = self._metadata_changed or self._truncate_from is not None or self._appended or self._base or self._repaired
+        if changed or self._replies:
+            effects.insert(0, self._persist())
             self._metadata_changed, self._truncate_from, self._appended, self._replies = False, None, [], []
+            self._base, self._repaired = None, False
         return effects
 
+    def _persist(self) -> Persist:
+        base = self._base
+        return Persist(
+            Metadata(self.current_term, self.voted_for) if self._metadata_changed else None,
+            self._truncate_from,
+            self._appended_from,
+            self._appended,
+            Receipt(
+                self.current_term,
+                self.log.last_index,
+                self.log.last_term,
+                installed=base.snapshot if base is not None and not base.keeps_log else None,
+                repaired=self._repaired,
+            ),
+            tuple(self._replies),
+            base,
+            self._repaired,
+        )
+
     def _announce_role(self) -> None:
-        announcement = (self.role.name, self.current_term, self.leader)
+        announcement = ("repairing" if self.repair else self.role.name, self.current_term, self.leader)
         if announcement != self._role_announced:
             self._role_announced = announcement
             self._effects.insert(0, RoleChanged(*announcement, why=self._why))
