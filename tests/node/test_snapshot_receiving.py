@@ -113,7 +113,7 @@ class ReceivingTests(SynchronousTestCase):
             host=self.machines,  # type: ignore[arg-type]
             stored=lambda leader, sha256, offset: self.told.append(("stored", leader, sha256[:1], offset)),
             received=lambda one: self.told.append(("received", one.index)),
-            refused=lambda leader, sha256, why: self.told.append(("refused", leader, why)),
+            refused=lambda leader, sha256: self.told.append(("refused", leader)),
             rest=lambda seconds: None,
             on_failure=self.failures.append,
         )
@@ -174,7 +174,7 @@ class ReceivingTests(SynchronousTestCase):
         for problem in (DamagedSnapshot("file", 3, "crc"), CorruptState("no such machine state")):
             self.shelf.problem = problem
             self.whole()
-            self.assertEqual(self.told[1][:2], ("refused", "n2"))
+            self.assertEqual(self.told[1], ("refused", "n2"))
             self.assertEqual(self.shelf.files, {})
         self.shelf.problem = None
         self.whole()
@@ -185,7 +185,7 @@ class ReceivingTests(SynchronousTestCase):
         for head in (Head(cluster_id="there"), Head(index=8), Head(term=2), Head(configurations=[(1, b"d")])):
             self.shelf.head = head
             self.whole()
-            self.assertEqual(self.told[1][:2], ("refused", "n2"))
+            self.assertEqual(self.told[1], ("refused", "n2"))
         self.assertEqual(self.shelf.kept, [])
 
     def test_a_missing_plug_in_halts_the_node(self) -> None:

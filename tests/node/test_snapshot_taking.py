@@ -74,9 +74,12 @@ class TakingTests(SynchronousTestCase):
         self.taken: list[tuple[Snapshot, int]] = []
         self.failures: list[Failure] = []
         self.log = SimpleNamespace(base_index=0, term_at=lambda index: Term(3))
-        configurations = SimpleNamespace(until=lambda index: [(Index(1), CONFIGURATION)])
         self.pinned: Index | None = None
-        self.core = SimpleNamespace(server=SimpleNamespace(log=self.log, configurations=configurations), pinned_index=lambda: self.pinned)
+        self.core = SimpleNamespace(
+            server=SimpleNamespace(log=self.log),
+            pinned_index=lambda: self.pinned,
+            configurations_at=lambda index: [(1, CONFIGURATION.encode())],
+        )
         self.taking = self.make(Limits(snapshot_log_bytes=4000, trailing_entries=10, trailing_bytes=10_000))
 
     def make(self, limits: Limits, seed: int = 0) -> SnapshotTaking:
@@ -215,6 +218,13 @@ class TakingTests(SynchronousTestCase):
         self.assertEqual((self.taken, self.taking.problem), ([], ""))
         self.taking.stop()
         self.failureResultOf(self.taking.take(), NotApplied)
+
+    def test_one_that_the_log_has_no_use_for_any_more_is_given_up(self) -> None:
+        taking = self.taking.take()
+        self.worker.flush()
+        self.taking.came_too_late()
+        self.failureResultOf(taking, NotApplied)
+        self.assertFalse(self.taking.is_busy)
 
     def test_status_tells_how_far_it_is(self) -> None:
         seen: list[Any] = []

@@ -10,9 +10,9 @@ from txraft.config import NodeConfig
 from txraft.core.configuration import Configuration
 from txraft.core.consensus import ConsensusModule
 from txraft.core.entry import Entry, EntryKind
-from txraft.core.ids import Index, ServerId
+from txraft.core.ids import ServerId
 from txraft.core.log import Log
-from txraft.core.repair import Repair
+from txraft.core.roles import Repair
 from txraft.errors import CorruptState, StorageError
 from txraft.statemachine import Host, Restored
 from txraft.storage import Storage
@@ -98,24 +98,22 @@ def open_storage(config: NodeConfig, progress: Callable[[float], None]) -> Stora
 def consensus_of(config: NodeConfig, storage: Storage) -> ConsensusModule:
     """The consensus module as the disk remembers it. Source: Figure 3.1, "Persistent state on all servers"; §5.1."""
     recovered = storage.recovered
-    snapshot, repair = recovered.snapshot, recovered.repair
-    configurations = dict([*(snapshot.configurations if snapshot is not None else ()), *recovered.configurations])
     log = Log.recovered(
         cache_bytes_max=config.limits.log_cache_bytes_max,
-        base=(recovered.base_index, recovered.base_term),
         last_index=recovered.last_index,
         term_runs=recovered.term_runs,
         tail_first=recovered.tail_first_index,
         tail=recovered.tail,
+        base=(recovered.base_index, recovered.base_term),
     )
     return ConsensusModule(
         ServerId(config.name),
         metadata=recovered.metadata,
         log=log,
-        configurations=[(Index(index), Configuration.decode(payload)) for index, payload in sorted(configurations.items())],
+        configurations=[(index, Configuration.decode(payload)) for index, payload in recovered.configurations],
         limits=config.limits,
         timing=config.timing,
-        snapshot=snapshot,
-        applied=Index(snapshot.index if snapshot is not None else 0),
-        repair=Repair(votes_lost=repair.votes_lost) if repair is not None else None,
+        incarnation=storage.identity.incarnation,
+        snapshot=recovered.snapshot,
+        repair=Repair(votes_lost=recovered.repair.votes_lost) if recovered.repair is not None else None,
     )

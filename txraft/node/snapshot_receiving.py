@@ -63,7 +63,7 @@ class SnapshotReceiving:
         worker: the one of transfers.
         stored: tells the consensus module how far a transfer has come: sender, SHA-256, offset.
         received: tells it that a snapshot is whole and its machines are ready.
-        refused: tells it that a snapshot is of no use: sender, SHA-256, why.
+        refused: tells it that a snapshot is of no use: sender, SHA-256.
         rest: see `Pace`.
         on_failure: the disk failed, or this node lacks a machine.
 
@@ -84,7 +84,7 @@ class SnapshotReceiving:
         host: Host,
         stored: Callable[[ServerId, bytes, int], None],
         received: Callable[[Snapshot], None],
-        refused: Callable[[ServerId, bytes, str], None],
+        refused: Callable[[ServerId, bytes], None],
         rest: Callable[[float], object] | None,
         on_failure: Callable[[Failure], None],
     ) -> None:
@@ -197,7 +197,7 @@ class SnapshotReceiving:
         elif isinstance(error, (DamagedSnapshot, CorruptState)):
             self._come_to_nothing(one, f"the snapshot that {sender} has sent is damaged: {error}")
             self._worker.perform(self._drop).addErrback(self._on_failure)
-            self._refused(sender, one.snapshot.sha256, self.problem)
+            self._refused(sender, one.snapshot.sha256)
         else:
             self._on_failure(failure)
 

@@ -55,8 +55,7 @@ class SnapshotSending:
     Args:
         clock: monotonic.
         worker: the one of transfers.
-        was_read: given a piece and its CRC.
-        unreadable: the snapshot is not there any more; the follower must be sent another.
+        was_read: given a piece and its CRC; an empty one if the snapshot is not there any more.
         on_failure: the disk failed.
     """
 
@@ -71,12 +70,11 @@ class SnapshotSending:
         worker: Worker,
         storage: Storage,
         was_read: Callable[[ReadChunk, bytes, int], None],
-        unreadable: Callable[[ServerId], None],
         on_failure: Callable[[Failure], None],
     ) -> None:
         self._name, self._clock, self._limits = name, clock, limits
         self._worker, self._storage = worker, storage
-        self._was_read, self._unreadable, self._on_failure = was_read, unreadable, on_failure
+        self._was_read, self._on_failure = was_read, on_failure
         self._transfers: dict[ServerId, Transfer] = {}
         self._files: dict[bytes, File] = {}  # the worker's
         self._free_at = 0.0
@@ -116,7 +114,7 @@ class SnapshotSending:
     def _begin(self, effect: ReadChunk) -> None:
         if effect.to in self._transfers:
             reading = self._worker.perform(lambda: self._read(effect))
-            reading.addCallback(lambda read: self._was_read(effect, *read)).addErrback(self._failed, effect.to)
+            reading.addCallback(lambda read: self._was_read(effect, *read)).addErrback(self._failed, effect)
 
     def _read(self, effect: ReadChunk) -> tuple[bytes, int]:
         sha256 = effect.snapshot.sha256
@@ -126,10 +124,10 @@ class SnapshotSending:
         content = file.read(min(effect.bytes_max, max(0, effect.snapshot.size - effect.offset)), effect.offset)
         return content, crc32(content)
 
-    def _failed(self, failure: Failure, to: ServerId) -> None:
+    def _failed(self, failure: Failure, effect: ReadChunk) -> None:
         if failure.check(FileNotFoundError):
-            self._transfers.pop(to, None)
-            self._unreadable(to)
+            self._transfers.pop(effect.to, None)
+            self._was_read(effect, b"", 0)
         else:
             self._on_failure(failure)
 

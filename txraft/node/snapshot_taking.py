@@ -164,15 +164,14 @@ class SnapshotTaking:
         writing.addCallback(self._written).addErrback(self._failed)
 
     def _head(self, capture: Capture, index: Index) -> SnapshotHead:
-        server = self._core.server
-        term = server.log.term_at(index)
+        term = self._core.server.log.term_at(index)
         assert term is not None
         return SnapshotHead(
             f"txraft {__version__}",
             self._cluster_id,
             index,
             term,
-            [(at, configuration.encode()) for at, configuration in server.configurations.until(index)],
+            self._core.configurations_at(index),
             capture.log_time_ms,
             capture.machines,
         )
@@ -204,6 +203,10 @@ class SnapshotTaking:
         )  # fmt: skip
         for done in one.waiting:
             done.callback(snapshot)
+
+    def came_too_late(self) -> None:
+        """The log already knows of a newer one than the one just written."""
+        self._give_up(NotApplied("not_ready", f"node {self._name} got a newer state while this snapshot was written; take another"))
 
     def superseded(self) -> None:
         """A leader has sent a newer state: what is in the making is of no use."""

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from txraft.config import NodeConfig
 from txraft.core.consensus import ConsensusModule
-from txraft.core.effects import Effect, ReadChunk
+from txraft.core.effects import Effect, Persist, ReadChunk
 from txraft.core.ids import Index, ServerId
 from txraft.core.snapshot import Snapshot
 from txraft.node.snapshot_receiving import SnapshotReceiving
@@ -88,7 +88,6 @@ class Snapshots:
             worker=transfer_worker,
             storage=storage,
             was_read=guard(self._was_read),
-            unreadable=guard(self._unreadable),
             on_failure=on_failure,
         )
         self.receiving = SnapshotReceiving(
@@ -110,13 +109,13 @@ class Snapshots:
         return float(self._clock.seconds())
 
     def _taken(self, snapshot: Snapshot, beginning: Index) -> None:
-        self._step(self._core.snapshot_taken(self._now, snapshot, beginning))
+        effects = self._core.snapshot_taken(self._now, snapshot, beginning)
+        if not any(isinstance(effect, Persist) and effect.base is not None for effect in effects):
+            self.taking.came_too_late()
+        self._step(effects)
 
     def _was_read(self, effect: ReadChunk, content: bytes, crc: int) -> None:
         self._step(self._core.chunk_read(self._now, effect.to, effect.snapshot, effect.offset, content, crc))
-
-    def _unreadable(self, to: ServerId) -> None:
-        self._step(self._core.peer_unreachable(to))
 
     def _stored(self, leader: ServerId, sha256: bytes, offset: int) -> None:
         self._step(self._core.chunk_stored(self._now, leader, sha256, offset))
@@ -124,8 +123,8 @@ class Snapshots:
     def _received(self, snapshot: Snapshot) -> None:
         self._step(self._core.snapshot_received(self._now, snapshot))
 
-    def _refused(self, leader: ServerId, sha256: bytes, why: str) -> None:
-        self._step(self._core.snapshot_refused(self._now, leader, sha256, why))
+    def _refused(self, leader: ServerId, sha256: bytes) -> None:
+        self._step(self._core.snapshot_refused(self._now, leader, sha256))
 
     def adopt(self, snapshot: Snapshot) -> None:
         """The snapshot of a leader takes effect."""
