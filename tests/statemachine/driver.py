@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from txraft.limits import Limits
 from txraft.statemachine.host import Host
 from txraft.statemachine.log_commands import (
@@ -95,7 +93,7 @@ class Driver:
         return [host.apply(index, 1, decode_log_command(encoded)) for index, encoded in enumerate(self.log, 1)]
 
     def restored(self) -> Host:
-        """Another host, restored from a snapshot as storage would give it back."""
+        """Another host, restored from what a snapshot would hold."""
         host = self.fresh_host()
-        host.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(self.host.snapshot())))
+        host.adopt(host.restored(self.host.capture().parts()))
         return host

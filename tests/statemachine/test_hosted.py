@@ -109,7 +109,7 @@ class Bugs(SynchronousTestCase):
 
     def test_a_state_that_cannot_be_saved_is_told_to_who_asks_for_it(self) -> None:
         self.driver.call("buggy", "spoil")
-        for capture in (self.driver.host.digest, self.driver.host.snapshot):
+        for capture in (self.driver.host.digest, self.driver.host.capture):
             problem = self.assertRaises(NotApplied, capture)
             self.assertEqual(problem.code, "machine_error")
             self.assertIn("buggy.snapshot failed with TypeError", problem.message)

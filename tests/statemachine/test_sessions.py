@@ -86,11 +86,11 @@ class SerialNumbers(SessionCase):
     def test_what_the_client_has_is_not_kept(self) -> None:
         for serial in range(1, 100):
             self.add(serial, first=serial)
-        [state] = self.driver.host._sessions.snapshot()
-        self.assertEqual([serial for serial, _ in state.results], [99])
+        [(_, session)] = self.driver.host._sessions.capture()
+        self.assertEqual(list(session.results), [99])
         self.add(10**15, first=10**15)
-        [state] = self.driver.host._sessions.snapshot()
-        self.assertEqual((state.first_outstanding, len(state.results)), (10**15, 1))
+        [(_, session)] = self.driver.host._sessions.capture()
+        self.assertEqual((session.first_outstanding, len(session.results)), (10**15, 1))
 
     def test_the_first_outstanding_result_itself_is_kept(self) -> None:
         for first in (5, 9):

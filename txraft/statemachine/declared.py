@@ -16,6 +16,7 @@ from txraft.statemachine.context import Context
 from txraft.statemachine.events import History
 from txraft.statemachine.interfaces import ISupplier, IWatched
 from txraft.statemachine.operations import WAIT_PARAMETER, Declaration, Operation
+from txraft.statemachine.state_parts import SNAPSHOT_IS_A_GENERATOR
 
 __all__ = ["StateMachine", "command", "patient_command", "query"]
 
@@ -91,11 +92,15 @@ class StateMachine:
         return getattr(self, name)(*astuple(arguments))
 
     def snapshot(self) -> Any:
-        """The whole state as plain data; it is encoded at once, so it may be the live state itself."""
+        """The whole state: plain data, which is encoded at once and so may be the live state itself; or, when there is much of it, an
+        iterator of items over frozen views, such as `SnapshotDict.frozen()`: it is read later, in another thread, while the state changes.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define snapshot()")
 
     def restore(self, state: Any) -> None:
-        """Become the state that `snapshot` gave. Called on a fresh machine; tuples come back as lists."""
+        """Become the state that `snapshot` gave: plain data, or an iterator of items, to be read to its end. Called on a fresh machine that
+        nobody uses yet, in any thread; tuples come back as lists.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define restore(state)")
 
     def deadline(self) -> float | None:
@@ -137,6 +142,8 @@ def _declaration_of(cls: type[StateMachine]) -> Declaration:
         found[kind][name] = _operation_of(f"{cls.__qualname__}.{name}", name, method, kind, patient=bool(patience))
     if cls.deadline is not StateMachine.deadline and cls.expire is StateMachine.expire:
         raise TypeError(f"{cls.__qualname__}: deadline() without expire(ctx): nothing would happen at the deadline")
+    if inspect.isgeneratorfunction(cls.snapshot):
+        raise TypeError(f"{cls.__qualname__}: {SNAPSHOT_IS_A_GENERATOR}")
     waiting = sorted(name for name, operation in found["command"].items() if WAIT_PARAMETER in operation.parameters)
     if waiting and (cls.waits_on is StateMachine.waits_on or cls.supply is StateMachine.supply):
         raise TypeError(f"{cls.__qualname__}.{waiting[0]}: a command with {WAIT_PARAMETER} needs waits_on() and supply() in its class")

@@ -16,7 +16,7 @@ from attrs import frozen
 from txraft.limits import EVENTS_BYTES_MAX, EVENTS_KEPT_BYTES_MAX, EVENTS_KEPT_MAX, TOPIC_BYTES_MAX
 from txraft.statemachine.values import encode_canonical, refuse_deep_nesting
 
-__all__ = ["SCANNED_MAX", "EventHistory", "History", "HistoryState", "Page", "encode_event", "topic_bytes"]
+__all__ = ["SCANNED_MAX", "Event", "EventHistory", "History", "Page", "encode_event", "topic_bytes"]
 
 SCANNED_MAX = 4_096
 """Events looked at for one page: a rare topic is found in several pages, between which the reactor does other things."""
@@ -61,14 +61,6 @@ class History(Protocol):
         As many as fit into `EVENTS_BYTES_MAX`, at least one if there is one within reach; a page without events may still have moved on. At
         the end, the page's place is `(newest + 1, 0)`; for a place beyond that, it is that place.
         """
-
-
-class HistoryState(msgspec.Struct, array_like=True):
-    """An `EventHistory` in a snapshot."""
-
-    newest: int = 0
-    oldest: int = 1
-    events: list[Event] = []
 
 
 class EventHistory:
@@ -128,15 +120,17 @@ class EventHistory:
         index = self._events[at][0]
         return index, at - bisect_left(self._events, index, self._begin, at, key=_INDEX)
 
-    def capture(self) -> HistoryState:
-        """For a snapshot."""
-        self._tidy()
-        return HistoryState(self.newest, self.oldest, list(self._events))
+    def capture(self) -> list[Event]:
+        """For a snapshot: what is there now."""
+        return self._events[self._begin :]
 
-    def restore(self, state: HistoryState) -> None:
-        """Have these events and no others."""
-        self.newest, self.oldest, self._events, self._begin = state.newest, state.oldest, list(state.events), 0
-        self._bytes = sum(_size_of(topic, fields) for _, topic, fields in self._events)
+    def restore(self, newest: int, oldest: int, events: list[Event]) -> None:
+        """Have these events and no others. Raises `ValueError` when they are no history."""
+        indexes = [index for index, _, _ in events]
+        if indexes != sorted(indexes) or (indexes and not oldest <= indexes[0] <= indexes[-1] <= newest) or len(events) > EVENTS_KEPT_MAX:
+            raise ValueError(f"{len(events)} events, from {oldest} to {newest}, are not in order, or too many")
+        self.newest, self.oldest, self._events, self._begin = newest, oldest, events, 0
+        self._bytes = sum(_size_of(topic, fields) for _, topic, fields in events)
 
 
 def topic_bytes(topic: str | bytes) -> bytes:

@@ -7,8 +7,7 @@ Source: Figure 10.1 (state machine); §6.3 (sessions).
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -16,14 +15,14 @@ import msgspec
 from txraft.errors import Halted, MachineUnavailable, NotApplied, Outcome
 from txraft.limits import Limits
 from txraft.statemachine.context import Context
-from txraft.statemachine.host_state import HostState, MachineState
+from txraft.statemachine.host_snapshot import Capture, CapturedMachine, Restored, read_state
 from txraft.statemachine.hosted import HALTING, Hosted, Wait
 from txraft.statemachine.log_commands import Clock, CloseSession, HostMachine, Invoke, KeepSession, LogCommand, OpenSession
 from txraft.statemachine.operations import WAIT_PARAMETER, Declaration, Operation
-from txraft.statemachine.plugin import LoadedMachine, load_machine
+from txraft.statemachine.plugin import LoadedMachine, load_as_logged, load_machine
 from txraft.statemachine.results import answer_of_problem, answer_of_value
 from txraft.statemachine.sessions import NEVER_MS, Sessions
-from txraft.statemachine.values import decode_value, decode_value_as, encode_canonical, encode_value
+from txraft.statemachine.values import decode_value_as, encode_canonical, encode_value
 
 __all__ = ["Host"]
 
@@ -54,7 +53,7 @@ class Host:
         self.on_machine_error: Callable[[str, str, str], None] | None = None
         self.on_signal: Callable[[str, bytes], None] | None = None
         self.waiting_commands: frozenset[str] = frozenset()
-        self._arguments_bytes_max = limits.command_bytes_max
+        self._limits = limits
         self._sessions = Sessions(sessions_max=limits.sessions_max, results_max=limits.session_results_max)
         self._loaded = {name: load_machine(plugin, machine=name) for name, plugin in sorted(configured.items())}
         self._hosted: dict[str, Hosted] = {}
@@ -75,14 +74,14 @@ class Host:
         found = self._commands.get((machine, command))
         if found is None:
             raise self._absent(machine, command)
-        return found[1].prepare(arguments, self._arguments_bytes_max)
+        return found[1].prepare(arguments, self._limits.command_bytes_max)
 
     def prepare_query(self, machine: str, query: str, arguments: bytes | msgspec.Raw) -> msgspec.Raw:
         """The same for a query."""
         found = self._queries.get((machine, query))
         if found is None:
             raise self._absent(machine, query)
-        return found[1].prepare(arguments, self._arguments_bytes_max)
+        return found[1].prepare(arguments, self._limits.command_bytes_max)
 
     def arguments_of_json(self, machine: str, operation: str, body: bytes, *, text: bool = False) -> bytes:
         """A JSON object as arguments of a command or query, see `Operation.from_json`; raises `NotApplied` like `prepare`."""
@@ -244,22 +243,7 @@ class Host:
 
     def _make(self, name: str, plugin: str, version: int) -> Hosted:
         """An empty machine as the log wants it. Raises `MachineUnavailable` when what is installed is another one."""
-        loaded = self._loaded.get(name)
-        if loaded is None or loaded.plugin != plugin:
-            wanted = load_machine(plugin, machine=name, origin="the log")
-            if loaded is not None and loaded.make is not wanted.make:
-                raise MachineUnavailable(
-                    f"in this cluster, {name!r} is run by plug-in {plugin!r}, not by {loaded.plugin!r}",
-                    key=f"machines.{name}",
-                    remedy="Configure the one that the log names, or host the other under another name",
-                )
-            loaded = wanted
-        if loaded.version != version:
-            raise MachineUnavailable(
-                f"the log has version {version} of plug-in {plugin!r}; installed is version {loaded.version} ({loaded.origin})",
-                key=f"machines.{name}",
-                remedy=f"Install the distribution with version {version}",
-            )
+        loaded = load_as_logged(self._loaded.get(name), plugin, version, machine=name)
         return Hosted(name, loaded, loaded.make(), self._report, on_signal=self._signal)
 
     def _put(self, hosted: Hosted) -> None:
@@ -282,42 +266,52 @@ class Host:
 
     # The whole state.
 
-    def snapshot(self) -> Any:
-        """Everything, as plain data that no later command changes. Raises `NotApplied` when a machine cannot give its state."""
-        return msgspec.to_builtins(self._state(encode_value), builtin_types=(bytes,))
+    def capture(self) -> Capture:
+        """The whole state as it is now, for another thread to write. Quick, but for plain states: they are encoded here.
+
+        Raises:
+            NotApplied: `machine_error`: a machine cannot give its state.
+        """
+        return self._capture(encode_value)
+
+    def capture_digest(self) -> Callable[[], str]:
+        """The same, to be called, in any thread, for the SHA-256 of the state in hexadecimal: the same on all servers that have applied the
+        same entries. It does not depend on the order of the items of a machine.
+        """
+        return self._capture(encode_canonical).digest
 
     def digest(self) -> str:
-        """SHA-256 of the state, in hexadecimal: the same on all servers that have applied the same entries. Raises like `snapshot`."""
-        return hashlib.sha256(encode_canonical(self._state(encode_canonical))).hexdigest()
+        """That SHA-256, at once. Raises like `capture`."""
+        return self.capture_digest()()
 
-    def _state(self, encode: Callable[[Any], bytes]) -> HostState:
-        machines = [
-            MachineState(
-                name, one.loaded.plugin, one.loaded.version, one.errors, one.not_before_ms, one.capture(encode), one.kept.capture()
-            )
-            for name, one in self._hosted.items()
-        ]
-        return HostState(self.log_time_ms, self.applied_index, self._sessions.snapshot(), machines)
+    def _capture(self, encode: Callable[[Any], bytes]) -> Capture:
+        machines = [CapturedMachine.of(one, encode) for one in self._hosted.values()]
+        return Capture(self.log_time_ms, self.applied_index, self._sessions.capture(), machines, self._limits.snapshot_part_bytes)
 
-    def restore(self, state: Any) -> None:
-        """Take over what `snapshot` gave, in place of everything there was; either all of it or, when this raises, nothing.
+    def note_snapshot_failure(self, problem: NotApplied) -> None:
+        """The parts of a capture raised this, in some thread: the machine at fault is reported and shows it in its status."""
+        hosted = self._hosted.get(problem.details.get("machine", ""))
+        if hosted is not None:
+            hosted.note_snapshot_failure(problem)
+
+    def restored(self, parts: Iterable[bytes]) -> Restored:
+        """New machines and sessions out of the parts of a `Capture`; in any thread, for nobody uses them yet and nothing here changes.
 
         Raises:
             MachineUnavailable: a machine in it is not installed here, or in another version.
-            msgspec.ValidationError: it is no snapshot.
+            CorruptState: it is no such stream.
+            Exception: what `parts` raises.
         """
-        restored = msgspec.convert(state, HostState, builtin_types=(bytes,))
-        machines = [(one, self._make(one.name, one.plugin, one.version)) for one in restored.machines]
-        for one, hosted in machines:
-            hosted.machine.restore(decode_value(one.state))
-            hosted.not_before_ms = one.not_before_ms
-            hosted.kept.restore(one.events)
-        self.log_time_ms, self.applied_index = restored.log_time_ms, restored.applied_index
-        self._sessions.restore(restored.sessions)
+        return read_state(parts, self._sessions.fresh(), self._make)
+
+    def adopt(self, restored: Restored) -> None:
+        """Have these machines and sessions in place of everything there was. Those who wait are not told."""
+        self.log_time_ms, self.applied_index, self._sessions = restored.log_time_ms, restored.applied_index, restored.sessions
         self._hosted, self._commands, self._queries = {}, {}, {}
-        for one, hosted in machines:
+        for hosted in restored.machines:
+            errors = hosted.errors
             self._put(hosted)
-            hosted.errors = one.errors
+            hosted.errors = errors
         self._set_wake()
 
     # For people.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,6 +21,7 @@ from txraft.statemachine.operations import WAIT_PARAMETER, Operation
 from txraft.statemachine.plugin import LoadedMachine
 from txraft.statemachine.results import answer_of_problem, answer_of_value
 from txraft.statemachine.sessions import NEVER_MS
+from txraft.statemachine.state_parts import is_stream
 from txraft.statemachine.values import RESULT_BYTES_MAX, decode_value_as, refuse_deep_nesting
 
 __all__ = ["EXPIRE_PAUSE_MS", "EXPIRE_ROUNDS_MAX", "HALTING", "Hosted", "Wait"]
@@ -256,15 +258,29 @@ class Hosted:
             self.deadline_ms, self._last_deadline = NEVER_MS, None
         return self.deadline_ms != before
 
-    def capture(self, encode: Callable[[Any], bytes]) -> bytes:
-        """The encoded state. Raises `NotApplied` `machine_error` when the machine cannot give it."""
+    def capture(self, encode: Callable[[Any], bytes]) -> bytes | Iterator[Any]:
+        """The state: encoded, or an iterator of items. Raises `NotApplied` `machine_error` when the machine cannot give it."""
         try:
-            return encode(self.machine.snapshot())
-        except MemoryError:
+            with self.giving_its_state():
+                state = self.machine.snapshot()
+                return iter(state) if is_stream(state) else encode(state)
+        except NotApplied as problem:
+            self.note_snapshot_failure(problem)
+            raise
+
+    @contextmanager
+    def giving_its_state(self) -> Iterator[None]:
+        """In any thread: whatever the machine raises here becomes a `NotApplied` `machine_error`, of which nobody has been told."""
+        try:
+            yield
+        except (MemoryError, GeneratorExit):
             raise
         except BUGS as error:
-            self._note("snapshot", error)
-            raise NotApplied("machine_error", self._sentence("snapshot", error)) from error
+            raise NotApplied("machine_error", self._sentence("snapshot", error), machine=self.name) from error
+
+    def note_snapshot_failure(self, problem: NotApplied) -> None:
+        """It could not give its state, see `giving_its_state`."""
+        self._note("snapshot", problem.__cause__ or problem)
 
     def _failed(self, operation: str, error: BaseException, ctx: Context) -> bytes:
         self.errors += 1

@@ -16,7 +16,7 @@ __all__ = ["IStateMachine", "IStateMachinePlugin", "ISupplier", "IWatched"]
 
 
 class IStateMachine(Interface):
-    """A deterministic state machine. All calls come from one thread, one at a time, and must return soon.
+    """A deterministic state machine. All calls but `restore` come from one thread, one at a time, and must return soon.
 
     The same commands in the same order must lead to the same state and the same results on every server: no clock, no I/O, no
     randomness but `ctx`'s, no iteration over sets.
@@ -44,10 +44,23 @@ class IStateMachine(Interface):
         """Answer the query `name` from the state, without changing it. `Refused` as in commands."""
 
     def snapshot() -> Any:
-        """The whole state as plain data. It is encoded before the next command runs, so it may be the live state itself."""
+        """The whole state, in one of two ways.
+
+        Returns:
+            Plain data, for small states. It is encoded before the next command runs, so it may be the live state itself; that takes time,
+            in which the server does nothing else.
+
+            Or an iterator of plain items, in any order, for large ones. It is read later, in another thread, while commands change the
+            state: so it must read nothing but frozen views (`SnapshotDict.frozen()`), copies, and what never changes; taken now, in this
+            call, which therefore is no generator itself.
+        """
 
     def restore(state: Any) -> None:
-        """Become the state that `snapshot` gave; called once, on a fresh machine. Tuples come back as lists."""
+        """Become the state that `snapshot` gave: plain data, or an iterator of items, in any order, to be read to its end.
+
+        Called once, on a fresh machine that nobody uses yet, perhaps in another thread. Tuples come back as lists. Whatever it raises is
+        taken to mean that the state is damaged.
+        """
 
     def deadline() -> float | None:
         """The log time, in seconds as in `ctx.time`, at which this machine next wants to run; None for never.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 import sys
 import traceback
@@ -21,9 +22,10 @@ from txraft.errors import MachineUnavailable
 from txraft.limits import INDEX_MAX, NAME_LENGTH_MAX
 from txraft.statemachine.interfaces import IStateMachine, IStateMachinePlugin
 from txraft.statemachine.operations import Declaration
+from txraft.statemachine.state_parts import SNAPSHOT_IS_A_GENERATOR, is_stream
 from txraft.statemachine.values import decode_value, encode_value
 
-__all__ = ["LoadedMachine", "PluginListing", "StateMachinePlugin", "available_plugins", "load_machine"]
+__all__ = ["LoadedMachine", "PluginListing", "StateMachinePlugin", "available_plugins", "load_as_logged", "load_machine"]
 
 _REASON_MAX = 300
 
@@ -104,6 +106,30 @@ def load_machine(plugin: str, *, machine: str = "", origin: str = "") -> LoadedM
         raise MachineUnavailable(
             f"{wanted}: {problem.what}", origin=origin, key=f"machines.{machine}" if machine else "", remedy=problem.remedy
         ) from problem.__cause__
+
+
+def load_as_logged(loaded: LoadedMachine | None, plugin: str, version: int, *, machine: str) -> LoadedMachine:
+    """The kind of machine that the log, or a snapshot, asks for; `loaded` is what runs under that name here, if anything does.
+
+    Raises:
+        MachineUnavailable: what is installed is another one.
+    """
+    if loaded is None or loaded.plugin != plugin:
+        wanted = load_machine(plugin, machine=machine, origin="the log")
+        if loaded is not None and loaded.make is not wanted.make:
+            raise MachineUnavailable(
+                f"in this cluster, {machine!r} is run by plug-in {plugin!r}, not by {loaded.plugin!r}",
+                key=f"machines.{machine}",
+                remedy="Configure the one that the log names, or host the other under another name",
+            )
+        loaded = wanted
+    if loaded.version != version:
+        raise MachineUnavailable(
+            f"the log has version {version} of plug-in {plugin!r}; installed is version {loaded.version} ({loaded.origin})",
+            key=f"machines.{machine}",
+            remedy=f"Install the distribution with version {version}",
+        )
+    return loaded
 
 
 def available_plugins() -> list[PluginListing]:
@@ -200,11 +226,24 @@ def _tried_out(plugin: str, make: Callable[[], IStateMachine], origin: str) -> L
         raise _Problem(f"{make!r} is no state machine: it does not provide IStateMachine", "Inherit from txraft.statemachine.StateMachine")
     if type(fresh.version) is not int or not 0 <= fresh.version <= INDEX_MAX:
         raise ValueError(f"its version is {fresh.version!r}, not a whole number")
+    if inspect.isgeneratorfunction(getattr(type(fresh), "snapshot", None)):
+        raise ValueError(SNAPSHOT_IS_A_GENERATOR)
     declaration = fresh.declaration()
     if not declaration.commands and not declaration.queries:
         raise ValueError("it declares no command and no query; mark methods with @command and @query")
-    make().restore(decode_value(encode_value(fresh.snapshot())))
+    _try_restoring(fresh.snapshot(), make())
     return LoadedMachine(plugin, make, fresh.version, declaration, origin)
+
+
+def _try_restoring(state: Any, machine: IStateMachine) -> None:
+    if not is_stream(state):
+        machine.restore(decode_value(encode_value(state)))
+        return
+    items = iter([decode_value(encode_value(item)) for item in state])
+    machine.restore(items)
+    left = sum(1 for _ in items)
+    if left:
+        raise ValueError(f"restore() does not take over all items of snapshot(): {left} are left")
 
 
 def _reason(error: BaseException) -> str:

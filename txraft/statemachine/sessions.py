@@ -10,6 +10,8 @@ Source: §6.3.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable, Iterator
+from typing import Annotated
 
 import msgspec
 from attrs import define, field
@@ -17,8 +19,12 @@ from attrs import define, field
 from txraft.errors import Refused, Unknown
 from txraft.limits import INDEX_MAX
 from txraft.statemachine.log_commands import Invoke
+from txraft.statemachine.snapshot_dict import FrozenView, SnapshotDict
 
-__all__ = ["NEVER_MS", "SESSION_TIMEOUT_MS_MAX", "Session", "SessionState", "Sessions"]
+__all__ = ["NEVER_MS", "SESSION_TIMEOUT_MS_MAX", "Session", "SessionState", "Sessions", "session_states"]
+
+_RESULT_OVERHEAD_BYTES = 16
+"""What a result takes in a snapshot beside its answer, about."""
 
 NEVER_MS = INDEX_MAX
 """A log time that does not come."""
@@ -29,7 +35,7 @@ SESSION_TIMEOUT_MS_MAX = 86_400_000
 
 @define(eq=False)
 class Session:
-    """An open session.
+    """An open session. Changed only while `Sessions` owns it: a snapshot may still be reading what it was.
 
     Attributes:
         timeout_ms: it expires when unused for so long.
@@ -53,15 +59,37 @@ class Session:
             self.results = {number: answer for number, answer in results.items() if number >= serial}
         self.first_outstanding = serial
 
+    def copy(self) -> Session:
+        """One that stays as it is when this one changes."""
+        return Session(self.timeout_ms, self.deadline_ms, self.first_outstanding, self.results.copy())
 
-class SessionState(msgspec.Struct, array_like=True):
-    """A session in a snapshot; `results` as pairs, by serial number."""
 
-    id: int
-    timeout_ms: int
-    deadline_ms: int
-    first_outstanding: int
-    results: list[tuple[int, bytes]]
+_Number = Annotated[int, msgspec.Meta(ge=0, le=INDEX_MAX)]
+
+
+class SessionState(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """A session in a snapshot, or some of it: `results` are pairs of serial number and answer."""
+
+    id: _Number
+    timeout_ms: _Number
+    deadline_ms: _Number
+    first_outstanding: _Number
+    results: list[tuple[_Number, bytes]]
+
+
+def session_states(sessions: FrozenView[int, Session], bytes_max: int) -> Iterator[SessionState]:
+    """All of some sessions. One with many results comes in several pieces, each with about `bytes_max` of results."""
+    for number, one in sessions:
+        piece: list[tuple[int, bytes]] = []
+        room = bytes_max
+        for result in one.results.items():
+            piece.append(result)
+            room -= len(result[1]) + _RESULT_OVERHEAD_BYTES
+            if room <= 0:
+                yield SessionState(number, one.timeout_ms, one.deadline_ms, one.first_outstanding, piece)
+                piece, room = [], bytes_max
+        if piece or not one.results:
+            yield SessionState(number, one.timeout_ms, one.deadline_ms, one.first_outstanding, piece)
 
 
 class Sessions:
@@ -74,9 +102,13 @@ class Sessions:
 
     def __init__(self, *, sessions_max: int, results_max: int) -> None:
         self._sessions_max, self._results_max = sessions_max, results_max
-        self._open: dict[int, Session] = {}
+        self._open: SnapshotDict[int, Session] = SnapshotDict(copy=Session.copy)
         # Pairs of (deadline, id). A deadline here may be past its session's own, which has been used since; never later.
         self._deadlines: list[tuple[int, int]] = []
+
+    def fresh(self) -> Sessions:
+        """None, with the same bounds."""
+        return Sessions(sessions_max=self._sessions_max, results_max=self._results_max)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -136,9 +168,10 @@ class Sessions:
         self._of(session_id, now_ms)
 
     def _of(self, session_id: int, now_ms: int) -> Session:
-        session = self._open.get(session_id)
-        if session is None:
-            raise Unknown("session_expired", f"session {session_id} has expired or never was; open a new one")
+        try:
+            session = self._open.own(session_id)
+        except KeyError:
+            raise Unknown("session_expired", f"session {session_id} has expired or never was; open a new one") from None
         session.deadline_ms = now_ms + session.timeout_ms
         return session
 
@@ -163,19 +196,20 @@ class Sessions:
                 break
 
     def _index_deadlines(self) -> None:
-        self._deadlines = [(session.deadline_ms, session_id) for session_id, session in self._open.items()]
+        self._deadlines = [(session.deadline_ms, session_id) for session_id, session in self._open.unordered()]
         heapq.heapify(self._deadlines)
 
-    def snapshot(self) -> list[SessionState]:
-        """All sessions by id."""
-        return [
-            SessionState(number, one.timeout_ms, one.deadline_ms, one.first_outstanding, sorted(one.results.items()))
-            for number, one in sorted(self._open.items())
-        ]
+    def capture(self) -> FrozenView[int, Session]:
+        """For a snapshot: what is there now."""
+        return self._open.frozen()
 
-    def restore(self, states: list[SessionState]) -> None:
+    def restore(self, states: Iterable[SessionState]) -> None:
         """Have these sessions and no others."""
-        self._open = {
-            state.id: Session(state.timeout_ms, state.deadline_ms, state.first_outstanding, dict(state.results)) for state in states
-        }
+        self._open.clear()
+        for state in states:
+            session = self._open.get(state.id)
+            if session is None:
+                self._open[state.id] = Session(state.timeout_ms, state.deadline_ms, state.first_outstanding, dict(state.results))
+            else:
+                session.results.update(state.results)
         self._index_deadlines()

@@ -36,5 +36,5 @@ class HostedStockTests(SynchronousTestCase):
     def test_a_restored_machine_is_the_same(self) -> None:
         self.assertEqual(self.call("add", b'{"sku": "apple", "n": 5}'), 5)
         other = self.fresh_host()
-        other.restore(self.host.snapshot())
+        other.adopt(other.restored(self.host.capture().parts()))
         self.assertEqual(other.digest(), self.host.digest())
