@@ -55,6 +55,10 @@ class Machines:
     def __init__(self, during: Callable[[], None] = lambda: None) -> None:
         self.problem: NotApplied | None = None
         self.during = during
+        self.noted: list[NotApplied] = []
+
+    def note_snapshot_failure(self, problem: NotApplied) -> None:
+        self.noted.append(problem)
 
     def capture(self) -> Any:
         if self.problem is not None:
@@ -193,6 +197,7 @@ class TakingTests(SynchronousTestCase):
         self.worker.flush()
         self.failureResultOf(taking, NotApplied)
         self.assertIn("a bug in the thread", self.taking.problem)
+        self.assertEqual(len(self.machines.noted), 1)
         self.assertEqual(self.failures, [])
 
     def test_without_room_on_the_disk_it_is_tried_again_later(self) -> None:

@@ -228,6 +228,7 @@ class SnapshotTaking:
             sentence = f"writing a snapshot failed: {error}. A disk that fails once is not trusted again: this server must stop"
             self._on_failure(Failure(DiskFailed(sentence)))
         elif isinstance(error, NotApplied):
+            self._host.note_snapshot_failure(error)
             self._failed_with(error)
         else:
             self._on_failure(failure)
