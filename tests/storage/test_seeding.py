@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.simulated_files import PowerCut, SimulatedFiles
 from txraft.core.configuration import Configuration
 from txraft.core.snapshot import Snapshot
-from txraft.errors import DamagedSnapshot, StorageError
+from txraft.errors import ConfigurationError, DamagedSnapshot, StorageError
 from txraft.limits import Limits
 from txraft.storage import Storage
 from txraft.storage.identity import Claim
@@ -87,9 +87,15 @@ class Refused(SeedingCase):
         self.assertIn("not empty", str(self.assertRaises(StorageError, self.seed)))
         self.assertEqual(len(self.files.calls), calls)
 
+    def test_the_same_cluster(self) -> None:
+        seed = Seed(OLD, "n1", MEMBERS, 65_536)
+        problem = self.assertRaises(ConfigurationError, seed_directory, self.files, BACKUP, ROOT, seed)
+        self.assertIn("another name", str(problem))
+        self.assertFalse(self.files.is_directory(ROOT))
+
     def test_an_empty_one_will_do(self) -> None:
         self.files.make_directory(ROOT / "lost+found")
-        self.seed()
+        self.assertEqual(self.seed().index, 4_711)
 
     def test_a_damaged_snapshot_makes_nothing(self) -> None:
         file = self.files.open(BACKUP, write=True)

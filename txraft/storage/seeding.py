@@ -16,7 +16,7 @@ from msgspec import structs
 from txraft.core.effects import Base, Metadata
 from txraft.core.ids import Index, Term
 from txraft.core.snapshot import Snapshot
-from txraft.errors import StorageError
+from txraft.errors import ConfigurationError, StorageError
 from txraft.storage.files import FileSystem
 from txraft.storage.identity import Claim, DirectoryLock
 from txraft.storage.layout import Layout
@@ -56,6 +56,7 @@ def seed_directory(
 
     Raises:
         DamagedSnapshot: the file is not whole; nothing was made.
+        ConfigurationError: it is not a new cluster.
         StorageError: there is something in the directory already.
         OSError: what was made is not whole, and is to be removed.
     """
@@ -63,7 +64,14 @@ def seed_directory(
     if set(files.names(layout.root)) - {"lost+found"}:
         raise StorageError(f"{layout.root} is not empty; name a directory that does not exist, or remove what is in it")
     size = max(files.size(source), 1)
-    verify_snapshot(files, source, progress=lambda done: progress(done / size / 2))
+    head, _ = verify_snapshot(files, source, progress=lambda done: progress(done / size / 2))
+    if head.cluster_id == seed.cluster_id:
+        raise ConfigurationError(
+            "the new cluster would have the id of the one that the snapshot is of: a server of that one, back with its longer log, would "
+            "lead the new one and take back what it has acknowledged",
+            key="cluster",
+            remedy="Give the new cluster another name",
+        )
     layout.prepare()
     lock = DirectoryLock.take(layout)
     try:
