@@ -1,7 +1,7 @@
 """What snapshots of the counter and the config store cost: `python -m tests.benchmarks.machine_snapshots [--keys N]`.
 
-For each: what `snapshot()` takes, and commands just after it, beside the same commands before; what another thread takes to read and encode
-all items, and to restore a machine from them; and for how long a thread that wants to answer is kept from it at most. Times of a single run.
+For each: what `snapshot()` takes, and commands just after it, beside the same commands before; what it takes to read and encode all items,
+and to restore a machine from them; and for how long another thread is kept from running meanwhile, at the most. Times of a single run.
 """
 
 from __future__ import annotations
@@ -85,8 +85,7 @@ def measure(machine: str, keys: int) -> None:
     timed("a command just after it, on a key of its own", lambda: write(host, machine, iter(scattered)), COMMANDS)
     timed("the same again", lambda: write(host, machine, iter(scattered)), COMMANDS)
     with longest_pause("reading"):
-        encoded = timed("all items, encoded", lambda: [encode_value(item) for item in items])
-    del items
+        encoded = timed("all items, encoded", lambda: list(map(encode_value, items)))
     timed("a command after that", lambda: write(host, machine, iter(scattered)), COMMANDS)
     timed("the same again", lambda: write(host, machine, iter(scattered)), COMMANDS)
     print(f"{len(encoded):10} items of {sum(map(len, encoded)) / keys:.0f} bytes for each key")
@@ -113,7 +112,7 @@ def leases() -> None:
     timed("lease_keep_alive before", keep, COMMANDS)
     items = timed("snapshot()", state.snapshot)
     timed("lease_keep_alive just after it", keep, COMMANDS)
-    timed("all items, encoded", lambda: [encode_value(item) for item in items])
+    timed("all items, encoded", lambda: list(map(encode_value, items)))
 
 
 def main() -> None:
