@@ -15,10 +15,13 @@ __all__ = [
     "DamagedLog",
     "DamagedSnapshot",
     "DataDirectoryInUse",
+    "DamagedDirectory",
     "DiskFailed",
     "DiskFull",
     "ForeignDirectory",
     "Halted",
+    "LostFiles",
+    "LostVotes",
     "MachineUnavailable",
     "NotApplied",
     "Outcome",
@@ -143,7 +146,34 @@ class CopiedDirectory(StorageError):
     exit_code = 78
 
 
-class DamagedLog(StorageError):
+class DamagedDirectory(StorageError):
+    """Something in the data directory that was durable is unreadable or gone. Nothing was changed.
+
+    A server whose peers have what it lost moves the rest aside and gets it back from them; one that is alone refuses to run.
+    """
+
+
+class LostFiles(DamagedDirectory):
+    """A file that had been made durable is missing, or its content is not enough."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"{why}. Put the very file back, or keep this server down: an older copy or an empty directory has forgotten what it "
+            "acknowledged. A server that has peers repairs itself"
+        )
+
+
+class LostVotes(DamagedDirectory):
+    """Nobody knows in which terms this server has voted: it could vote twice in one."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"{why}. Put its very files back, all from one moment, or keep this server down: an older copy or an empty directory has "
+            "forgotten what it acknowledged. A server that has peers repairs itself"
+        )
+
+
+class DamagedLog(DamagedDirectory):
     """Records that had been made durable are unreadable: damage, not a torn tail. Nothing was changed or cut.
 
     Attributes:
@@ -157,7 +187,8 @@ class DamagedLog(StorageError):
         super().__init__(
             f"{path}: bytes {offset} to {end} are damaged ({why}). They had been made durable, so they are not cut off. "
             "Put the very bytes back from a copy of this state, "
-            "or keep this server down: an older copy or an empty directory has forgotten what it acknowledged"
+            "or keep this server down: an older copy or an empty directory has forgotten what it acknowledged. "
+            "A server that has peers repairs itself"
         )
 
 

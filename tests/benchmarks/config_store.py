@@ -123,8 +123,6 @@ def many_keys(count: int, rounds: int) -> None:
     ):
         print(f"{milliseconds(asking(host, query, arguments), rounds):8.3f} ms  {what}")
     print(f"{milliseconds(lambda: machine.events().read(middle, False, 2, 0), rounds):8.3f} ms  the changes of one key")
-    print(f"{milliseconds(machine.snapshot, 1):8.0f} ms  snapshot as plain values")
-    print(f"{milliseconds(lambda: encode_value(machine.snapshot()), 1):8.0f} ms  snapshot, encoded")
     for what, command, wanted in (
         ("delete of 32,768 keys", "delete", {"key": key_of(0), "range_end": key_of(32_768)}),
         ("compaction", "compact", {"revision": count}),

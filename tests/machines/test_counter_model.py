@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.machines.test_counter import COUNTER, LARGEST
 from tests.statemachine.driver import Driver
 from txraft.errors import Refused
+from txraft.machines import layered_dict
 
 names = st.sampled_from(["a", "b", "ab", "c", "é"])
 values = st.integers(-5, 5) | st.sampled_from([LARGEST, -LARGEST, 2**63])
@@ -26,6 +29,7 @@ class Model(RuleBasedStateMachine):
         self.driver = Driver(counter=COUNTER)
         self.values: dict[str, int] = {}
         self.bounds: dict[str, tuple[int | None, int | None]] = {}
+        self.views: list[tuple[Iterator[Any], list[Any], list[Any]]] = []
 
     def call(self, command: str, **arguments: Any) -> Any:
         return self.driver.call("counter", command, **arguments)
@@ -93,7 +97,26 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        self.driver.host = self.driver.restored()
+        restored = self.driver.restored()
+        assert restored.digest() == self.driver.host.digest()
+        self.driver.host = restored
+
+    @rule()
+    def take_a_view(self) -> None:
+        """It is read later, and shows what is there now."""
+        machine = self.driver.host.hosted("counter").machine
+        self.views.append((machine.snapshot(), list(machine.snapshot()), []))
+
+    @precondition(lambda self: self.views)
+    @rule(number=st.integers(0, 5), count=st.integers(1, 9))
+    def read_a_view(self, number: int, count: int) -> None:
+        items, expected, found = self.views.pop(number % len(self.views))
+        some = list(islice(items, count))
+        found += some
+        if len(some) == count:
+            self.views.append((items, expected, found))
+        else:
+            assert sorted(map(repr, found)) == sorted(map(repr, expected))
 
     @invariant()
     def the_list_is_the_model(self) -> None:
@@ -101,10 +124,13 @@ class Model(RuleBasedStateMachine):
         assert [(counter["name"], counter["value"]) for counter in page["counters"]] == sorted(self.values.items())
 
     def teardown(self) -> None:
+        for items, expected, found in self.views:
+            assert sorted(map(repr, [*found, *items])) == sorted(map(repr, expected))
         assert self.driver.replayed_answers() == self.driver.answers
         assert self.driver.replayed().digest() == self.driver.host.digest()
 
 
 class AnyCommands(SynchronousTestCase):
     def test_a_counter_is_a_dict_of_bounded_integers(self) -> None:
+        self.patch(layered_dict, "MERGED_AT_ONCE", 2)
         run_state_machine_as_test(Model, settings=settings(deadline=None, max_examples=60, stateful_step_count=30))

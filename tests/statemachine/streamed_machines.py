@@ -116,7 +116,7 @@ def _careless(self: Careless) -> Iterator[Any]:
     yield from self.units.frozen()
 
 
-Careless.snapshot = _careless  # type: ignore[method-assign]
+Careless.snapshot = _careless  # type: ignore[assignment, method-assign]
 
 
 class Leftover(Shelves):

@@ -13,6 +13,7 @@ from tests.statemachine.driver import SAMPLES, Driver
 from tests.statemachine.streamed_machines import SMALL, STREAMED, Shelves, parts_of, used
 from txraft.errors import CorruptState, Halted, MachineUnavailable, NotApplied, Unknown
 from txraft.limits import Limits
+from txraft.statemachine import state_parts
 from txraft.statemachine.plugin import load_machine
 from txraft.statemachine.values import decode_value
 
@@ -214,6 +215,14 @@ class MachinesThatFail(SynchronousTestCase):
             self.assertIn(error, traceback)
             self.assertIn(f"snapshot: {error}", driver.host.status()["machines"]["shelves"]["last_error"])
             self.assertRaises(NotApplied, driver.host.digest)
+
+    def test_an_item_that_is_too_long(self) -> None:
+        driver = self.failing("Shelves")
+        self.patch(state_parts, "ITEM_BYTES_MAX", 20)
+        list(driver.host.capture().parts())
+        driver.call("shelves", "put", sku="fig", units="x" * 20)
+        problem = self.assertRaises(NotApplied, list, driver.host.capture().parts())
+        self.assertIn("ValueError", problem.message)
 
     def test_a_capture_that_is_given_up_is_no_failure(self) -> None:
         driver = self.failing("Shelves")

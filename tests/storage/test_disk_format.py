@@ -25,7 +25,7 @@ from tests.support.disk import (
     whole_log,
 )
 from txraft.core.entry import Entry
-from txraft.storage.records import encode_record, encode_run
+from txraft.storage.records import Run, encode_record, encode_run
 
 
 def small_file(path: Path, magic: bytes, seed: int) -> list[Any] | None:
@@ -43,9 +43,9 @@ def read_log(root: Path, seed: int) -> list[list[Any]]:
     due = 1
     for path in sorted((root / "log").glob("*.segment")):
         content = path.read_bytes()
-        assert content[:8] == b"txraftL1"
+        assert content[:8] == b"txraftL2"
         assert crc32(content[8:24]) == seed
-        assert crc32(content[:40], seed) == int.from_bytes(content[40:44], "big")
+        assert crc32(content[:56], seed) == int.from_bytes(content[56:60], "big")
         assert int.from_bytes(content[24:32], "big") == due == int(path.stem)
         assert int.from_bytes(content[32:40], "big") == len(log) + 1
         at = 64
@@ -58,7 +58,8 @@ def read_log(root: Path, seed: int) -> list[list[Any]]:
             if len(body) != length or crc32(body, seed) != int.from_bytes(header[24:28], "big"):
                 break
             assert int.from_bytes(header[16:24], "big") < sequence
-            first_index, entries = msgspec.msgpack.decode(body)
+            first_index, entries, base = msgspec.msgpack.decode(body)
+            assert base is None
             assert 1 <= first_index <= len(log) + 1
             log[first_index - 1 :] = entries
             at += 32 + length
@@ -81,11 +82,12 @@ class DocumentTests(SynchronousTestCase):
         self.assertGreater(len(segments(root)), 1)
         overwrite(segments(root)[-1], 4000, b"torn")
 
-        identity = small_file(root / "identity", b"txraftI1", 0)
+        identity = small_file(root / "identity", b"txraftI2", 0)
         assert identity is not None
         self.assertEqual(identity[:3], [CLUSTER_ID, SERVER_ID, 1])
+        self.assertEqual([len(process) for process in identity[4]], [8])
         seed = crc32(identity[3])
-        metadata = [small_file(root / f"metadata-{number}", b"txraftM1", seed) for number in (0, 1)]
+        metadata = [small_file(root / f"metadata-{number}", b"txraftM2", seed) for number in (0, 1)]
         version, *newest = max(found for found in metadata if found is not None)
         self.assertEqual(newest, [6, "n3", 5])
         self.assertGreater(version, 3)
@@ -97,5 +99,5 @@ class DocumentTests(SynchronousTestCase):
         assert example is not None
         seed = crc32(bytes(range(16)))
         self.assertIn(f"`{seed:X}`", document)
-        ((_, body),) = encode_run((1, [Entry(1, 0, b"hi")]))
+        ((_, body),) = encode_run(Run(1, [Entry(1, 0, b"hi")]))
         self.assertEqual(bytes.fromhex(example[1]), encode_record(body, sequence=1, durable_upto=0, seed=seed))

@@ -8,8 +8,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.simulated_files import SimulatedFiles
+from txraft.errors import StorageError
 from txraft.storage.identity import Claim, DirectoryLock
-from txraft.storage.inspection import Holder, holder_of, identity_of
+from txraft.storage.inspection import Holder, holder_of, identity_of, patiently
 from txraft.storage.layout import Layout
 
 
@@ -47,3 +48,34 @@ class Holders(SynchronousTestCase):
         self.layout.prepare()
         claim = Claim.stake(self.layout, "c" * 32, "n1")
         self.assertEqual(identity_of(self.layout), claim.identity)
+
+
+class Patience(SynchronousTestCase):
+    """What fails in a directory in use is tried again."""
+
+    def setUp(self) -> None:
+        self.layout = Layout(Path("/n1"), SimulatedFiles())
+        self.layout.prepare()
+        self.failures: list[Exception] = []
+        self.looked = 0
+
+    def look(self) -> str:
+        self.looked += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        return "seen"
+
+    def test_at_once(self) -> None:
+        self.assertEqual((patiently(self.layout, self.look), self.looked), ("seen", 1))
+
+    def test_nobody_has_it(self) -> None:
+        self.failures = [StorageError("damaged")]
+        self.assertRaises(StorageError, patiently, self.layout, self.look)
+        self.assertEqual(self.looked, 1)
+
+    def test_in_use(self) -> None:
+        DirectoryLock.take(self.layout)
+        self.failures = [StorageError("torn"), FileNotFoundError("gone"), StorageError("torn")]
+        self.assertEqual((patiently(self.layout, self.look), self.looked), ("seen", 4))
+        self.failures = [StorageError(str(number)) for number in range(9)]
+        self.assertEqual(str(self.assertRaises(StorageError, patiently, self.layout, self.look)), "3")

@@ -18,6 +18,7 @@ from txraft.limits import INDEX_MAX
 from txraft.storage.files import REAL_FILES
 from txraft.storage.records import (
     HEADER_BYTES,
+    Run,
     decode_body,
     encode_record,
     encode_run,
@@ -117,17 +118,17 @@ class FrameTests(FileCase):
 
 class BodyTests(SynchronousTestCase):
     def test_a_run_comes_back(self) -> None:
-        run = (17, commands("a", "", "c" * 300, term=5))
+        run = Run(17, commands("a", "", "c" * 300, term=5))
         ((index, body),) = encode_run(run)
         self.assertEqual(index, 17)
         self.assertEqual(decode_body(memoryview(body)), run)
 
     def test_a_run_without_entries_comes_back(self) -> None:
-        self.assertEqual([decode_body(memoryview(body)) for _, body in encode_run((4, []))], [(4, [])])
+        self.assertEqual([decode_body(memoryview(body)) for _, body in encode_run(Run(4, []))], [Run(4, [])])
 
     def test_a_very_long_run_is_split_into_neighbours(self) -> None:
         entries = [command(bytes([n]) * 1_000_000) for n in range(10)]
-        pieces = encode_run((5, entries))
+        pieces = encode_run(Run(5, entries))
         self.assertGreater(len(pieces), 2)
         self.assertTrue(all(len(body) < 4_500_000 for _, body in pieces))
         due = 5
@@ -141,16 +142,24 @@ class BodyTests(SynchronousTestCase):
         self.assertEqual(together, entries)
 
     def test_a_single_long_entry_stays_whole(self) -> None:
-        self.assertEqual(len(encode_run((1, [command(b"x" * 5_000_000)]))), 1)
+        self.assertEqual(len(encode_run(Run(1, [command(b"x" * 5_000_000)]))), 1)
 
     def test_a_number_beyond_64_bits_is_refused(self) -> None:
-        self.assertRaises(Halted, encode_run, (1, [Entry(1, 1, b""), Entry(2**64, 1, b"")]))
+        self.assertRaises(Halted, encode_run, Run(1, [Entry(1, 1, b""), Entry(2**64, 1, b"")]))
 
     def test_what_makes_no_sense_is_none(self) -> None:
-        for body in (b"", b"\xc1", b"\x92\x01\xdd\xff\xff\xff\xff", b"\x92\x01\xc6\xff\xff\xff\xff", b"\x91" * 5000, b"\x92\xa1x\x90"):
+        for body in (
+            b"",
+            b"\xc1",
+            b"\x93\x01\xdd\xff\xff\xff\xff",
+            b"\x93\x01\xc6\xff\xff\xff\xff",
+            b"\x91" * 5000,
+            b"\x93\xa1x\x90\xc0",
+            b"\x92\x01\x90",
+        ):
             self.assertIsNone(decode_body(memoryview(body)), body)
         for first_index in (0, -1, INDEX_MAX + 1):
-            self.assertIsNone(decode_body(memoryview(encode_run((first_index, []))[0][1])))
+            self.assertIsNone(decode_body(memoryview(encode_run(Run(first_index, []))[0][1])))
 
 
 class SealTests(SynchronousTestCase):

@@ -32,7 +32,7 @@ from tests.support.disk import (
 )
 from txraft.core.entry import Entry, entry_bytes
 from txraft.errors import DamagedLog, StorageError
-from txraft.storage.records import HEADER_BYTES, encode_record, encode_run, parse_header
+from txraft.storage.records import HEADER_BYTES, Run, encode_record, encode_run, parse_header
 from txraft.storage.segment import SEGMENT_HEADER_BYTES
 
 
@@ -335,7 +335,7 @@ class DamageTests(DirectoryCase):
     def test_scenario_73_a_missing_first_segment_is_named(self) -> None:
         self.run_and_kill(commands("a" * 3000), commands("b" * 3000))
         segments(self.root)[0].unlink()
-        self.require_refused(StorageError, "records 1 to 2 are missing", "beginning")
+        self.require_refused(StorageError, "entries 1 to 2 are missing", "beginning")
 
     def test_scenario_73_a_missing_last_segment_is_noticed(self) -> None:
         self.run_and_kill(commands("a" * 3000), commands("b" * 3000))
@@ -369,7 +369,7 @@ class DamageTests(DirectoryCase):
         second = self.segment
         content = bytearray(second.read_bytes())
         content[32:40] = (99).to_bytes(8, "big")
-        content[40:44] = crc32(content[:40], self.seed).to_bytes(4, "big")
+        content[56:60] = crc32(content[:56], self.seed).to_bytes(4, "big")
         second.write_bytes(content)
         self.require_refused(StorageError, "do not belong together", second.name)
 
@@ -385,16 +385,16 @@ class DamageTests(DirectoryCase):
 
     def test_a_segment_of_a_later_format_is_refused(self) -> None:
         self.run_and_kill(commands("a"))
-        overwrite(self.segment, 7, b"2")
-        self.require_refused(StorageError, "version b'2'")
+        overwrite(self.segment, 7, b"3")
+        self.require_refused(StorageError, "version b'3'")
 
     def test_a_record_with_valid_checksums_that_makes_no_sense_is_refused(self) -> None:
         bodies = {
             "makes no sense": b"\xc1",
-            "makes no sense ": b"\x92\x02\xdd\xff\xff\xff\xff",
-            "makes no sense  ": encode_run((0, commands("x")))[0][1],
-            "the log ends with entry 2": encode_run((4, commands("x")))[0][1],
-            "has term 0 after term 1": encode_run((3, commands("x", term=0)))[0][1],
+            "makes no sense ": b"\x93\x02\xdd\xff\xff\xff\xff",
+            "makes no sense  ": encode_run(Run(0, commands("x")))[0][1],
+            "the log ends with entry 2": encode_run(Run(4, commands("x")))[0][1],
+            "has term 0 after term 1": encode_run(Run(3, commands("x", term=0)))[0][1],
         }
         self.run_and_kill(commands("a"))
         for words, body in bodies.items():

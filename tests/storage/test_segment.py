@@ -14,7 +14,7 @@ from tests.support.disk import flip_bit, overwrite
 from txraft.errors import DamagedLog, StorageError
 from txraft.storage.files import REAL_FILES
 from txraft.storage.layout import Layout
-from txraft.storage.segment import SEGMENT_HEADER_BYTES, OpenSegment, Origin, Segment
+from txraft.storage.segment import SEGMENT_HEADER_BYTES, Begin, OpenSegment, Origin, Segment
 
 
 class SegmentTests(SynchronousTestCase):
@@ -23,7 +23,7 @@ class SegmentTests(SynchronousTestCase):
         self.layout.prepare()
 
     def create(self, records: bytes = b"records", size: int = 4096) -> Segment:
-        return Segment.create(self.layout, Origin(b"m" * 16), first_sequence=5, next_index=77, records=records, size=size)
+        return Segment.create(self.layout, Origin(b"m" * 16), Begin(5, 77, 70, 3), records=records, size=size)
 
     def reread(self, path: Path, origin: Origin | None = None) -> Segment:
         with closing(REAL_FILES.open(path)) as file:
@@ -33,7 +33,7 @@ class SegmentTests(SynchronousTestCase):
         segment = self.create()
         self.assertEqual(segment.path.name, "00000000000000000005.segment")
         again = self.reread(segment.path)
-        self.assertEqual((again.first_sequence, again.next_index), (5, 77))
+        self.assertEqual((again.first_sequence, again.next_index, again.base_index, again.base_term), (5, 77, 70, 3))
         self.assertEqual(segment.path.read_bytes()[SEGMENT_HEADER_BYTES:], b"records".ljust(4096 - SEGMENT_HEADER_BYTES, b"\0"))
         self.assertEqual(segment.end, SEGMENT_HEADER_BYTES + 7)
 
@@ -49,7 +49,7 @@ class SegmentTests(SynchronousTestCase):
     def test_every_damaged_header_is_refused(self) -> None:
         segment = self.create()
         content = segment.path.read_bytes()
-        for offset in range(44):
+        for offset in range(60):
             segment.path.write_bytes(content)
             flip_bit(segment.path, offset, offset % 8)
             self.assertRaises(StorageError, self.reread, segment.path)

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -14,9 +15,10 @@ from unittest import mock
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
-from txraft.core.effects import Metadata, Persist, Receipt
+from txraft.core.effects import Base, Metadata, Persist, Receipt
 from txraft.core.entry import Entry, EntryKind
 from txraft.core.ids import Index, ServerId, Term
+from txraft.core.snapshot import Snapshot
 from txraft.limits import Limits
 from txraft.storage import Storage
 
@@ -46,10 +48,31 @@ def persist(
     *,
     truncate: bool = False,
     metadata: Metadata | None = None,
+    base: Base | None = None,
+    repaired: bool = False,
 ) -> Persist:
     """A `Persist`; with `truncate`, `first_index` is where the log is cut."""
     receipt = Receipt(Term(0), Index(0), Term(0))
-    return Persist(metadata, Index(first_index) if truncate else None, Index(first_index), list(entries), receipt, ())
+    truncate_from = Index(first_index) if truncate else None
+    return Persist(metadata, truncate_from, Index(first_index), list(entries), receipt, (), base=base, repaired=repaired)
+
+
+def make_snapshot(storage: Storage, index: int, term: int = 1, content: bytes = b"state", path: Path | None = None) -> Snapshot:
+    """A file that passes for a snapshot as far as the log is concerned, durable under its final name."""
+    path = path or storage.new_snapshot_path()
+    file = storage.files.open(path, create=True, empty=True)
+    file.write(content, 0)
+    file.sync()
+    file.close()
+    snapshot = Snapshot(index, term, len(content), sha256(content).digest(), [(1, BOOTSTRAP[0].payload)])
+    storage.keep_snapshot(snapshot, path)
+    return snapshot
+
+
+def base(snapshot: Snapshot, index: int | None = None, term: int | None = None, *, keeps_log: bool = True) -> Base:
+    """A base with this snapshot, at its own end if nothing else is said."""
+    at = snapshot.index if index is None else index
+    return Base(Index(at), Term(snapshot.term if term is None else term), snapshot, keeps_log)
 
 
 def vote(term: int, voted_for: str | None = None) -> Metadata:

@@ -109,7 +109,7 @@ def _disk(patient: Patient) -> list[Finding]:
     layout, config, above = patient.layout, patient.config, patient.above
     return [
         examine_file_system(above, Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")),
-        examine_free_space(layout.files, layout.root, layout.root / "snapshots", above, config.limits),
+        examine_free_space(layout.files, layout.root, layout.snapshots, above, config.limits),
         examine_disk_speed(layout.files, above, time.perf_counter, config.timing.election_s),
     ]
 

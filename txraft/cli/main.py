@@ -19,6 +19,8 @@ SUBCOMMANDS = {
     "machines": "the state machines of the cluster and what they can do",
     "watch": "the events of a machine, as they happen",
     "doctor": "whether a node can run here, and run well",
+    "log": "what a data directory holds, and whether it is whole",
+    "snapshot": "back up a cluster, check a backup, restore one",
     "demo": "three nodes on this computer; the leader is killed; nothing is lost",
     "bench": "how much a cluster can take",
     "node": "one node in the foreground: twistd -n txraft",
@@ -85,7 +87,7 @@ def _complain(sentence: str, exit_code: int) -> int:
     return exit_code
 
 
-_NO_MISTAKES = {"machine_error": EX_TEMPFAIL, "too_many_waits": EX_TEMPFAIL, "compacted": Refused.exit_code}
+_NO_MISTAKES = {"machine_error": EX_TEMPFAIL, "too_many_waits": EX_TEMPFAIL, "no_snapshot": EX_TEMPFAIL, "compacted": Refused.exit_code}
 """Exit codes of what is not applied, will not be if it is tried again, and yet is not wrong usage."""
 
 

@@ -49,6 +49,7 @@ class Settings:
         endpoints: client ports of nodes, in the order in which they are tried.
         output: `table` or `json`.
         timeout_s: how long a call may take.
+        timeout_given: somebody said so; else it is the default.
         endpoints_given: somebody named them; else they are the default.
         environ: the environment, where a command reads more of it than this.
     """
@@ -56,6 +57,7 @@ class Settings:
     endpoints: tuple[str, ...]
     output: str = "table"
     timeout_s: float = DEFAULT_TIMEOUT_S
+    timeout_given: bool = False
     endpoints_given: bool = True
     environ: Mapping[str, str] = field(factory=dict, eq=False, repr=False)
 
@@ -93,7 +95,7 @@ def with_options(settings: Settings, given: argparse.Namespace) -> Settings:
     if "output" in given:
         settings = evolve(settings, output=given.output)
     if "timeout" in given:
-        settings = evolve(settings, timeout_s=given.timeout)
+        settings = evolve(settings, timeout_s=given.timeout, timeout_given=True)
     return settings
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
+from collections.abc import Iterator
+from itertools import chain, takewhile
 from typing import Annotated, Any, Literal
 
 import msgspec
 from sortedcontainers import SortedList
 
+from txraft.machines.in_order import sorted_list
+from txraft.machines.layered_dict import LayeredDict
 from txraft.statemachine import INTEGER_BITS_MAX, Context, Meta, Refused, StateMachine, command, query
 
 __all__ = ["Counter"]
@@ -41,30 +44,33 @@ class Counter(StateMachine):
     version = 1
 
     def __init__(self) -> None:
-        self.values: dict[str, int] = {}
+        self.values: LayeredDict[int] = LayeredDict()
         self.names: SortedList[str] = SortedList()  # of `values`
-        self.configured: dict[str, Settings] = {}  # what is not as usual, whether the counter exists or not
+        self.configured: LayeredDict[Settings] = LayeredDict()  # what is not as usual, whether the counter exists or not
 
     @command
     def add(self, ctx: Context, name: Name, amount: int = 1) -> int:
         """Add to a counter, which begins at 0; the new value. A negative amount subtracts."""
         # The hot path: what few counters have costs the others one look.
-        before = self.values.get(name)
+        values, configured = self.values, self.configured
+        before = values.top.get(name)
+        if before is None:
+            before = values.find_below(name)
         value = amount if before is None else before + amount
         if value.bit_length() > INTEGER_BITS_MAX:
             raise _too_large(name)
-        if self.configured and name in self.configured:
-            self._check_bounds(name, value)
-            self._tell(ctx, name, before, value)
+        if (configured.top or configured.below) and (settings := configured.get(name)) is not None:
+            _check_bounds(name, before, value, settings)
+            _tell(ctx, name, before, value, settings)
         if before is None:
             self.names.add(name)
-        self.values[name] = value
+        values.top[name] = value
         return value
 
     @command
     def add_batch(self, ctx: Context, amounts: Amounts) -> dict[str, int]:
         """Add to up to 1,000 counters, to all of them or, if one refuses, to none: amount by name; the new values by name."""
-        values = {name: self.values.get(name, 0) + amount for name, amount in amounts.items()}
+        values = {name: (self.values.get(name) or 0) + amount for name, amount in amounts.items()}
         room = RESULT_BYTES_MAX
         for name, value in values.items():
             self._check(name, value)
@@ -95,11 +101,12 @@ class Counter(StateMachine):
     @command
     def delete(self, ctx: Context, name: Name) -> int | None:
         """Remove a counter with its bounds; the value it had."""
-        before = self.values.pop(name, None)
+        before = self.values.get(name)
         if before is not None:
             self.names.remove(name)
-        self._tell(ctx, name, before, None)
-        self.configured.pop(name, None)
+            self.values.remove(name)
+        _tell(ctx, name, before, None, self.configured.get(name))
+        self.configured.remove(name)
         return before
 
     @command
@@ -115,7 +122,7 @@ class Counter(StateMachine):
 
         What is not given stays as it is. The counter need not exist yet; deleting it deletes them.
         """
-        now = self.configured.get(name, USUAL)
+        now = self.configured.get(name) or USUAL
         new = Settings(
             now.minimum if minimum == "keep" else minimum,
             now.maximum if maximum == "keep" else maximum,
@@ -123,9 +130,9 @@ class Counter(StateMachine):
         )
         self._check_settings(name, new)
         if new == USUAL:
-            self.configured.pop(name, None)
+            self.configured.remove(name)
         else:
-            self.configured[name] = new
+            self.configured.put(name, new)
         return msgspec.structs.asdict(new)
 
     @query
@@ -136,7 +143,7 @@ class Counter(StateMachine):
     @query
     def settings(self, name: Name) -> dict[str, Any]:
         """What `configure` said of a counter: `minimum` and `maximum` (null: none), and whether it is `watched`."""
-        return msgspec.structs.asdict(self.configured.get(name, USUAL))
+        return msgspec.structs.asdict(self.configured.get(name) or USUAL)
 
     @query
     def list(self, prefix: str = "", after: str = "", limit: PageSize = 100) -> dict[str, Any]:
@@ -145,7 +152,8 @@ class Counter(StateMachine):
         page: list[dict[str, Any]] = []
         room = RESULT_BYTES_MAX
         for name in takewhile(lambda name: name.startswith(prefix), self.names.islice(start)):
-            value = self.values[name]
+            value = self.values.get(name)
+            assert value is not None
             room -= _size_of(name, value)
             if len(page) == limit or (room < 0 and page):
                 return {"counters": page, "next": page[-1]["name"]}
@@ -156,15 +164,8 @@ class Counter(StateMachine):
         """Whether a counter may have a value. Raises `Refused`."""
         if value.bit_length() > INTEGER_BITS_MAX:
             raise _too_large(name)
-        if name in self.configured:
-            self._check_bounds(name, value)
-
-    def _check_bounds(self, name: str, value: int) -> None:
-        if (broken := _beyond(value, self.configured[name])) is not None:
-            (word, bound), now = broken, self.values.get(name)
-            state = "does not exist yet" if now is None else f"is {_shown(now)}"
-            sentence = f"{name!r} {state} and cannot become {_shown(value)}: its {word} is {_shown(bound)}"
-            raise Refused("out_of_bounds", sentence, value=now, **{word: bound})
+        if (settings := self.configured.get(name)) is not None:
+            _check_bounds(name, self.values.get(name), value, settings)
 
     def _check_settings(self, name: str, new: Settings) -> None:
         for bound in (new.minimum, new.maximum):
@@ -181,24 +182,40 @@ class Counter(StateMachine):
     def _put(self, ctx: Context, name: str, value: int) -> None:
         """Give a counter a value that was checked."""
         before = self.values.get(name)
-        self._tell(ctx, name, before, value)
+        _tell(ctx, name, before, value, self.configured.get(name))
         if before is None:
             self.names.add(name)
-        self.values[name] = value
+        self.values.put(name, value)
 
-    def _tell(self, ctx: Context, name: str, before: int | None, value: int | None) -> None:
-        if name in self.configured and self.configured[name].watched and value != before:
-            ctx.emit(name, value=value, before=before)
+    def snapshot(self) -> Iterator[tuple[Any, ...]]:
+        """See `StateMachine`: pairs of name and value, then names with all their settings."""
+        settings = ((name, *msgspec.structs.astuple(one)) for name, one in self.configured.frozen())
+        return chain(self.values.frozen(), settings)
 
-    def snapshot(self) -> Any:
+    def restore(self, state: Iterator[Any]) -> None:
         """See `StateMachine`."""
-        return [self.values, self.configured]
+        values = self.values.top
+        for item in state:
+            if len(item) == 2:
+                name, value = item
+                values[name] = value
+            else:
+                name, *settings = item
+                self.configured.put(name, Settings(*settings))
+        self.names = sorted_list(values)
 
-    def restore(self, state: Any) -> None:
-        """See `StateMachine`."""
-        values, configured = state
-        self.values, self.names = dict(values), SortedList(values)
-        self.configured = {name: Settings(*settings) for name, settings in configured.items()}
+
+def _check_bounds(name: str, now: int | None, value: int, settings: Settings) -> None:
+    if (broken := _beyond(value, settings)) is not None:
+        word, bound = broken
+        state = "does not exist yet" if now is None else f"is {_shown(now)}"
+        sentence = f"{name!r} {state} and cannot become {_shown(value)}: its {word} is {_shown(bound)}"
+        raise Refused("out_of_bounds", sentence, value=now, **{word: bound})
+
+
+def _tell(ctx: Context, name: str, before: int | None, value: int | None, settings: Settings | None) -> None:
+    if settings is not None and settings.watched and value != before:
+        ctx.emit(name, value=value, before=before)
 
 
 def _beyond(value: int, settings: Settings) -> tuple[str, int] | None:

@@ -37,6 +37,9 @@ __all__ = [
 
 STATE_VERSION = 1
 
+ITEM_BYTES_MAX = 67_108_864
+"""Longest item: what reads it must be able to hold it, and nothing else happens while it is encoded."""
+
 THINGS_MAX = 1_024
 """Sessions, events or items in a part. Tiny ones take longer than their bytes tell."""
 
@@ -122,12 +125,16 @@ def is_stream(state: Any) -> bool:
 
 
 def grouped(kind: type[SessionsPart] | type[EventsPart] | type[ItemsPart], things: Iterable[Any], bytes_max: int) -> Iterator[bytes]:
-    """Parts of a kind that hold all of `things`, of about `bytes_max` each. Raises what `encode_value` raises."""
+    """Parts of a kind that hold all of `things`, of about `bytes_max` each. Raises what `encode_value` raises, and
+    `ValueError` for one that is too long.
+    """
     begin = b"\x92" + encode_value(kind.__struct_config__.tag) + _ARRAY_32
     group: list[bytes] = []
     size = 0
     for thing in things:
         encoded = encode_value(thing)
+        if len(encoded) > ITEM_BYTES_MAX:
+            raise ValueError(f"an item of {len(encoded)} bytes is longer than the {ITEM_BYTES_MAX} allowed")
         if group and size + len(encoded) > bytes_max:
             yield _joined(begin, group)
             group, size = [], 0

@@ -140,9 +140,9 @@ class Claim:
         """
         claim = cls.read(layout)
         if claim is None:
-            stored = _Stored(cluster_id, server_id, 0, os.urandom(_MARK_BYTES))
-            _write(layout, stored)
-            return cls._of(layout, stored)
+            claim = cls.draw(layout, cluster_id, server_id)
+            claim.write()
+            return claim
         found = claim.identity
         if (found.cluster_id, found.server_id) != (cluster_id, server_id):
             raise ForeignDirectory(
@@ -150,6 +150,15 @@ class Claim:
                 f"{cluster_id!r} was to use it; check the name, the bootstrap members and the data directory in the configuration"
             )
         return claim
+
+    @classmethod
+    def draw(cls, layout: Layout, cluster_id: str, server_id: str) -> Claim:
+        """A new claim, with a mark that no other directory has. It is not written."""
+        return cls._of(layout, _Stored(cluster_id, server_id, 0, os.urandom(_MARK_BYTES)))
+
+    def write(self) -> None:
+        """Claim the directory, durably."""
+        _write(self.layout, _Stored(self.identity.cluster_id, self.identity.server_id, self.identity.incarnation, self.origin.mark))
 
     @classmethod
     def _of(cls, layout: Layout, stored: _Stored) -> Claim:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
+from typing import TypeVar
 
 from attrs import frozen
 
+from txraft.errors import StorageError
 from txraft.storage.identity import Claim, DirectoryIdentity
 from txraft.storage.layout import Layout
 
-__all__ = ["Holder", "holder_of", "identity_of"]
+__all__ = ["Holder", "holder_of", "identity_of", "patiently"]
+
+T = TypeVar("T")
+
+ATTEMPTS = 4
 
 
 @frozen
@@ -51,3 +58,19 @@ def identity_of(layout: Layout) -> DirectoryIdentity | None:
     """
     claim = Claim.read(layout)
     return None if claim is None else claim.identity
+
+
+def patiently(layout: Layout, look: Callable[[], T]) -> T:
+    """What `look` finds. What fails in a directory that is in use is tried again: files come and go there, and their ends move on.
+
+    Raises:
+        StorageError: it fails each time, or nobody has the directory open.
+        OSError: likewise.
+    """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return look()
+        except (StorageError, OSError):
+            if holder_of(layout) is None:
+                raise
+    return look()

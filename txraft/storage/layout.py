@@ -9,7 +9,14 @@
         00000000000000000001.segment    named by the sequence number of its first record
         00000000000000004711.segment
         new                         a segment in the making: worthless until it has its name
-    identity.new                    likewise
+    snapshots/                      0700
+        00000000000000123456.snapshot   named by the index of the last entry it includes
+        new                             a snapshot in the making
+        incoming-00000000000000123456-<sha256>    one that a leader is sending
+    repair                          what was lost and is not yet restored: this server takes no part in votes and commitments
+    damaged/                        0700, what was moved out of the way
+    reserve                         space to give up when the disk is full
+    identity.new, repair.new        likewise in the making
 ```
 """
 
@@ -19,16 +26,19 @@ from pathlib import Path
 
 from attrs import frozen
 
+from txraft.core.snapshot import Snapshot
 from txraft.errors import StorageError
 from txraft.storage.files import REAL_FILES, FileSystem
 
 __all__ = ["FORMAT_VERSION", "Layout"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """The version of everything in the directory; it stands in the magic of each file."""
 
 _DIGITS = 20
 _SUFFIX = ".segment"
+_SNAPSHOT_SUFFIX = ".snapshot"
+_INCOMING = "incoming-"
 
 
 @frozen
@@ -62,6 +72,57 @@ class Layout:
     def new_segment(self) -> Path:
         """A segment before it is durable and gets its name."""
         return self.log / "new"
+
+    @property
+    def snapshots(self) -> Path:
+        """The directory of snapshots."""
+        return self.root / "snapshots"
+
+    @property
+    def new_snapshot(self) -> Path:
+        """A snapshot before it is durable and gets its name."""
+        return self.snapshots / "new"
+
+    @property
+    def repair(self) -> Path:
+        """The note of what was lost."""
+        return self.root / "repair"
+
+    @property
+    def damaged(self) -> Path:
+        """Where damaged files are moved."""
+        return self.root / "damaged"
+
+    @property
+    def reserve(self) -> Path:
+        """Space to give up when the disk is full."""
+        return self.root / "reserve"
+
+    def snapshot(self, index: int) -> Path:
+        """The snapshot whose last included entry is this one."""
+        return self.snapshots / f"{index:0{_DIGITS}d}{_SNAPSHOT_SUFFIX}"
+
+    def incoming(self, snapshot: Snapshot) -> Path:
+        """A snapshot that is being received."""
+        return self.snapshots / f"{_INCOMING}{snapshot.index:0{_DIGITS}d}-{snapshot.sha256.hex()}"
+
+    def snapshot_files(self) -> list[tuple[int, Path]]:
+        """All snapshots with the index in their name, oldest first. Whether they are worth anything is another question."""
+        found = []
+        for name in self.files.names(self.snapshots):
+            digits = name.removesuffix(_SNAPSHOT_SUFFIX)
+            if name.endswith(_SNAPSHOT_SUFFIX) and len(digits) == _DIGITS and digits.isascii() and digits.isdigit():
+                found.append((int(digits), self.snapshots / name))
+        return found
+
+    def incoming_files(self) -> list[tuple[int, Path]]:
+        """All that is there of snapshots that were being received, by the index in their name; 0 if there is none in it."""
+        names = [name for name in self.files.names(self.snapshots) if name.startswith(_INCOMING)]
+        indexes = [name.removeprefix(_INCOMING).split("-")[0] for name in names]
+        return [
+            (int(digits) if digits.isascii() and digits.isdigit() else 0, self.snapshots / name)
+            for name, digits in zip(names, indexes, strict=True)
+        ]
 
     def segment(self, first_sequence: int) -> Path:
         """The segment whose first record has this sequence number."""
@@ -102,5 +163,6 @@ class Layout:
                     "name a directory that is empty or does not exist"
                 )
             self.files.make_private(self.root)
-        if not self.files.is_directory(self.log):
-            self.files.make_directory(self.log)
+        for path in (self.log, self.snapshots):
+            if not self.files.is_directory(path):
+                self.files.make_directory(path)

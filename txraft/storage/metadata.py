@@ -20,7 +20,7 @@ from attrs import define, field
 
 from txraft.core.effects import Metadata
 from txraft.core.ids import ServerId, Term
-from txraft.errors import Halted, StorageError
+from txraft.errors import Halted, LostVotes
 from txraft.limits import INDEX_MAX
 from txraft.storage.files import File
 from txraft.storage.layout import FORMAT_VERSION, Layout
@@ -67,7 +67,7 @@ class MetadataFiles:
         With `required`, a server has run here, so that there must be something.
 
         Raises:
-            StorageError: it is required and neither file holds it.
+            LostVotes: it is required and neither file holds it.
         """
         files = cls(layout, seed)
         found = [_read(layout, path, seed) for path in layout.metadata]
@@ -77,10 +77,9 @@ class MetadataFiles:
                 files.durable_upto, files._version, files._newest = stored.durable_upto, stored.version, number
                 files._content = files._seal(stored)
         if files.current is None and required:
-            raise StorageError(
+            raise LostVotes(
                 f"{layout.metadata[0]} and {layout.metadata[1].name}: neither holds a readable term and vote, so this server could vote "
-                "twice in a term. Put its very files back, "
-                "or keep this server down: an older copy or an empty directory has forgotten what it acknowledged"
+                "twice in a term"
             )
         return files
 

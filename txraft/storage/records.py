@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from zlib import crc32
 
 import msgspec
 
+from txraft.core.effects import Base
 from txraft.core.entry import Entry
+from txraft.core.ids import Index, Term
+from txraft.core.snapshot import Snapshot
 from txraft.errors import Halted
 from txraft.limits import INDEX_MAX
 from txraft.storage.files import File
@@ -36,9 +39,6 @@ __all__ = [
     "unseal",
 ]
 
-Run = tuple[int, list[Entry]]
-"""What one record says: the log has these entries from this index on, and nothing behind them."""
-
 MAGIC = b"\xabTxR"
 _HEADER = struct.Struct(">4sIQQI")
 _CRC = struct.Struct(">I")
@@ -56,7 +56,52 @@ _ZEROS = bytes(_WINDOW_BYTES)
 _SEAL = struct.Struct(">8sII")
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(tuple[int, list[Entry]])
+
+_Number = Annotated[int, msgspec.Meta(ge=0, le=INDEX_MAX)]
+
+
+class Run(NamedTuple):
+    """What one record says: the log begins with `base` now, if there is one; then it has these entries from this index on, and nothing
+    behind them.
+    """
+
+    first_index: int
+    entries: list[Entry]
+    base: Base | None = None
+
+
+class _StoredBase(msgspec.Struct, frozen=True, array_like=True):
+    """How a base stands in a record; its fields as in `docs/disk-format.md`."""
+
+    index: _Number
+    term: _Number
+    keeps_log: bool
+    snapshot_index: _Number
+    snapshot_term: _Number
+    snapshot_bytes: _Number
+    sha256: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    configurations: list[tuple[_Number, bytes]]
+
+    @classmethod
+    def of(cls, base: Base) -> _StoredBase:
+        snapshot = base.snapshot
+        return cls(
+            base.index,
+            base.term,
+            base.keeps_log,
+            snapshot.index,
+            snapshot.term,
+            snapshot.size,
+            snapshot.sha256,
+            snapshot.configurations,
+        )
+
+    def base(self) -> Base:
+        snapshot = Snapshot(self.snapshot_index, self.snapshot_term, self.snapshot_bytes, self.sha256, self.configurations)
+        return Base(Index(self.index), Term(self.term), snapshot, self.keeps_log)
+
+
+_decoder = msgspec.msgpack.Decoder(tuple[int, list[Entry], _StoredBase | None])
 
 
 class Header(NamedTuple):
@@ -107,24 +152,26 @@ def encode_run(run: Run) -> list[tuple[int, bytes]]:
     Raises:
         Halted: a number is out of range.
     """
-    first_index, entries = run
+    first_index, entries, base = run
     try:
-        body = _encoder.encode(run)
+        body = _encoder.encode((first_index, entries, None if base is None else _StoredBase.of(base)))
     except OverflowError as error:
         raise Halted(f"an entry from index {first_index} on has a number that does not fit 64 bits") from error
     if len(body) <= _BODY_BYTES_AIM or len(entries) < 2:
         return [(first_index, body)]
     middle = len(entries) // 2
-    return encode_run((first_index, entries[:middle])) + encode_run((first_index + middle, entries[middle:]))
+    return encode_run(Run(first_index, entries[:middle], base)) + encode_run(Run(first_index + middle, entries[middle:]))
 
 
 def decode_body(body: memoryview) -> Run | None:
     """What a body says, None if it says nothing that makes sense; allocates no more than it holds."""
     try:
-        first_index, entries = _decoder.decode(body)
+        first_index, entries, base = _decoder.decode(body)
     except (msgspec.MsgspecError, RecursionError):
         return None
-    return (first_index, entries) if 1 <= first_index <= INDEX_MAX - len(entries) else None
+    if not 1 <= first_index <= INDEX_MAX - len(entries):
+        return None
+    return Run(first_index, entries, None if base is None else base.base())
 
 
 def parse_header(header: bytes | memoryview, seed: int) -> Header | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
 from attrs import define, field
@@ -16,10 +17,10 @@ from txraft.errors import DamagedLog, StorageError
 from txraft.storage.files import File
 from txraft.storage.layout import FORMAT_VERSION, Layout
 
-__all__ = ["SEGMENT_HEADER_BYTES", "Origin", "Segment"]
+__all__ = ["SEGMENT_HEADER_BYTES", "Begin", "OpenSegment", "Origin", "Segment"]
 
 _MAGIC = b"txraftL%d" % FORMAT_VERSION
-_HEADER = struct.Struct(">8s16sQQ")
+_HEADER = struct.Struct(">8s16sQQQQ")
 _CRC = struct.Struct(">I")
 SEGMENT_HEADER_BYTES = 64
 
@@ -43,6 +44,15 @@ class Origin:
         return crc32(self.mark)
 
 
+class Begin(NamedTuple):
+    """Where the log stood when a segment was begun; the fields are those of `Segment`."""
+
+    first_sequence: int
+    next_index: int
+    base_index: int = 0
+    base_term: int = 0
+
+
 @define
 class Segment:
     """A segment as known in memory.
@@ -51,18 +61,24 @@ class Segment:
         path: the file.
         first_sequence: number of its first record.
         next_index: index behind the last entry of the log when the segment was begun.
+        base_index: of the last entry that the log no longer had at its beginning then; 0 if it had all.
+        base_term: the term of that entry.
         end: where the next record goes.
+        dead: nothing in it is needed any more, because the log was emptied behind it.
     """
 
     path: Path
     first_sequence: int
     next_index: int
+    base_index: int = 0
+    base_term: int = 0
     end: int = SEGMENT_HEADER_BYTES
+    dead: bool = False
 
     @classmethod
-    def create(cls, layout: Layout, origin: Origin, *, first_sequence: int, next_index: int, records: bytes, size: int) -> Segment:
+    def create(cls, layout: Layout, origin: Origin, begin: Begin, *, records: bytes, size: int) -> Segment:
         """Make a segment durable together with its first records; a crash leaves it whole or not there at all."""
-        header = _HEADER.pack(_MAGIC, origin.mark, first_sequence, next_index)
+        header = _HEADER.pack(_MAGIC, origin.mark, *begin)
         header += _CRC.pack(crc32(header, origin.seed))
         content = header.ljust(SEGMENT_HEADER_BYTES, b"\0") + records
         file = layout.files.open(layout.new_segment, create=True, empty=True)
@@ -72,10 +88,10 @@ class Segment:
             file.sync()
         finally:
             file.close()
-        path = layout.segment(first_sequence)
+        path = layout.segment(begin.first_sequence)
         layout.files.rename(layout.new_segment, path)
         layout.files.sync_directory(layout.log)
-        return cls(path, first_sequence, next_index, len(content))
+        return cls(path, *begin, end=len(content))
 
     @classmethod
     def from_file(cls, path: Path, file: File, origin: Origin) -> Segment:
@@ -87,9 +103,9 @@ class Segment:
         """
         raw = file.read(SEGMENT_HEADER_BYTES, 0)
         if len(raw) == SEGMENT_HEADER_BYTES:
-            magic, mark, first_sequence, next_index = _HEADER.unpack_from(raw)
+            magic, mark, *begin = _HEADER.unpack_from(raw)
             if magic == _MAGIC and _is_whole(raw, origin.seed):
-                return cls(path, first_sequence, next_index)
+                return cls(path, *begin)
             if magic == _MAGIC and _is_whole(raw, crc32(mark)):
                 raise StorageError(f"{path}: the segment is from another data directory; put the one back that belongs here")
             if magic[:-1] == _MAGIC[:-1] and magic != _MAGIC:

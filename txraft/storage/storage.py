@@ -6,7 +6,7 @@ Blocking, and for one thread only: the disk worker's, from `open` to `close`.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,18 +14,20 @@ from attrs import define
 
 from txraft.core.effects import Metadata, Persist
 from txraft.core.entry import Entry
-from txraft.core.ids import Index, Term
+from txraft.core.ids import Index
+from txraft.core.snapshot import Snapshot
 from txraft.errors import DiskFailed, Halted, StorageError
 from txraft.limits import Limits
 from txraft.storage.files import REAL_FILES, FileSystem
 from txraft.storage.identity import Claim, DirectoryIdentity, DirectoryLock
 from txraft.storage.layout import Layout
-from txraft.storage.log_files import LogFiles, encode
+from txraft.storage.log_files import LogFiles
 from txraft.storage.metadata import MetadataFiles
+from txraft.storage.opening import Opening
 from txraft.storage.records import Run
-from txraft.storage.recovery import Recovery
-from txraft.storage.replay import Recovered, Replay
-from txraft.storage.segment import Segment
+from txraft.storage.replay import Recovered
+from txraft.storage.runs import Runs
+from txraft.storage.shelf import Shelf
 
 __all__ = ["Storage"]
 
@@ -49,6 +51,7 @@ class Storage:
     _lock: DirectoryLock
     _metadata: MetadataFiles
     _log: LogFiles
+    _held: frozenset[int] = frozenset()
     _failure: str = ""
     _closed: bool = False
 
@@ -78,7 +81,7 @@ class Storage:
         Raises:
             DataDirectoryInUse: somebody has it open.
             ForeignDirectory: it is another server's.
-            DamagedLog: something durable in the log is unreadable; nothing was changed.
+            DamagedDirectory: something durable is unreadable or missing; nothing was changed.
             StorageError: it cannot be used or trusted for another reason.
         """
         layout = Layout(root.absolute(), files)
@@ -87,57 +90,17 @@ class Storage:
                 layout.prepare()
                 lock = DirectoryLock.take(layout)
                 undo.callback(lock.release)
-                storage = cls._open_locked(layout, lock, undo, Claim.stake(layout, cluster_id, server_id), bootstrap, limits, progress)
+                claim = Claim.stake(layout, cluster_id, server_id)
+                opening = Opening(layout, claim, bootstrap, limits, progress)
+                metadata, recovery = opening.examine()
+                undo.callback(metadata.close)
+                log, recovered = opening.finish(metadata, recovery)
+                undo.callback(log.close)
+                storage = cls(claim.next_incarnation(), recovered, layout, lock, metadata, log)
                 undo.pop_all()
                 return storage
         except OSError as error:
             raise StorageError(f"{error.filename or root}: {error.strerror or error}; the data directory cannot be opened") from error
-
-    @classmethod
-    def _open_locked(
-        cls,
-        layout: Layout,
-        lock: DirectoryLock,
-        undo: ExitStack,
-        claim: Claim,
-        bootstrap: list[Entry],
-        limits: Limits,
-        progress: Callable[[float], None],
-    ) -> Storage:
-        begun, opened_before = bool(layout.segments()), claim.identity.incarnation > 0
-        metadata = MetadataFiles.read(layout, claim.origin.seed, required=begun or opened_before)
-        undo.callback(metadata.close)
-        if not begun:
-            if opened_before:
-                raise StorageError(
-                    f"{layout.log} is empty, but this server had a log: its entries are lost. Put its very files back, "
-                    "or keep this server down: an older copy or an empty directory has forgotten what it acknowledged"
-                )
-            _begin(layout, claim, metadata, bootstrap, limits.segment_bytes)
-        recovery = Recovery(layout, claim.origin, Replay(limits.log_cache_bytes_max), metadata.durable_upto, progress)
-        recovery.read()
-        current, replay = metadata.current, recovery.replay
-        if current is None or replay.last_term > current.term:
-            raise StorageError(
-                f"{layout.metadata[0]} and {layout.metadata[1].name} are older than the log (term {metadata.term} against "
-                f"{replay.last_term}): votes are forgotten. Put all its files back from one copy of the same moment, "
-                "or keep this server down: an older copy or an "
-                "empty directory has forgotten what it acknowledged"
-            )
-        log = recovery.repair(limits.segment_bytes)
-        undo.callback(log.close)
-        metadata.write(current, log.last_sequence)
-        tail = replay.tail()
-        recovered = Recovered(
-            metadata=current,
-            last_index=Index(replay.last_index),
-            term_runs=replay.term_runs,
-            configurations=replay.configurations,
-            tail_first_index=Index(replay.last_index + 1 - len(tail)),
-            tail=tail,
-            torn_tail=recovery.torn_tail,
-        )
-        return cls(claim.next_incarnation(), recovered, layout, lock, metadata, log)
 
     def write(self, persists: Sequence[Persist]) -> None:
         """Make all of this durable: first term and vote if they changed, then all entries with one write and one fdatasync.
@@ -152,13 +115,22 @@ class Storage:
         changes = [persist.metadata for persist in persists if persist.metadata is not None]
         metadata = changes[-1] if changes else None
         term = self._require_no_step_back(changes)
-        runs = runs_of(persists, self._log.last_index, term)
+        log = self._log
+        runs = Runs.of(
+            persists,
+            last_index=log.last_index,
+            base_index=log.base_index,
+            snapshot_index=log.snapshot.index if log.snapshot is not None else 0,
+            term=term,
+        )
+        self._require_snapshots(runs)
         batch = self._log.prepare(runs) if runs else None
         try:
             if metadata is not None:
-                self._metadata.write(metadata, self._log.last_sequence)
+                self._metadata.write(metadata, log.last_sequence)
             if batch is not None:
-                self._log.append(batch)
+                log.append(batch)
+            self._tidy_up(runs)
         except OSError as error:
             self._failure = _sentence(self._layout.root, error)
             raise DiskFailed(self._failure) from error
@@ -189,8 +161,76 @@ class Storage:
             raise StorageError(f"{error.filename or self._layout.log}: {error.strerror or error}; the log cannot be read") from error
 
     def usage(self) -> dict[str, int]:
-        """`bytes` of the log, preallocated space not counted, and its `segments`. May be asked from any thread."""
-        return {"bytes": self._log.used_bytes(), "segments": len(self._log.segments)}
+        """What the directory takes, in bytes but for `segments`: `bytes` of the log, preallocated space not counted, `live_bytes` of it
+        behind its beginning, `snapshot_bytes`, and the `free_bytes` that are left on the disk. May be asked from any thread.
+        """
+        log, snapshot = self._log, self._log.snapshot
+        return {
+            "bytes": log.used_bytes(),
+            "segments": len(log.segments),
+            "live_bytes": log.bytes_behind(log.base_index),
+            "snapshot_bytes": snapshot.size if snapshot is not None else 0,
+            "free_bytes": self._layout.files.free_bytes(self._layout.root),
+        }
+
+    def bytes_behind(self, index: int) -> int:
+        """About how many bytes of log hold the entries behind `index`, up to 64 KiB too many. May be asked from any thread."""
+        return self._log.bytes_behind(index)
+
+    @property
+    def files(self) -> FileSystem:
+        """Where the directory is."""
+        return self._layout.files
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The newest snapshot that the log has a record of. May be asked from any thread."""
+        return self._log.snapshot
+
+    def new_snapshot_path(self) -> Path:
+        """Where a snapshot is made. Only one is made at a time."""
+        return self._layout.new_snapshot
+
+    def incoming_path(self, snapshot: Snapshot) -> Path:
+        """Where a snapshot is received; there may be a part of it from before."""
+        return self._layout.incoming(snapshot)
+
+    def snapshot_path(self, index: int) -> Path:
+        """Where the snapshot up to this entry is."""
+        return self._layout.snapshot(index)
+
+    def hold_snapshots(self, snapshots: Iterable[Snapshot]) -> None:
+        """These are being sent: until something else is said, recording a newer one does not remove them. From any thread."""
+        self._held = frozenset(snapshot.index for snapshot in snapshots)
+
+    def keep_snapshot(self, snapshot: Snapshot, path: Path | None = None) -> Path:
+        """Give a snapshot that is whole and durable its final name, durably: then it can be recorded in the log.
+
+        For the thread that made it.
+
+        Args:
+            snapshot: which one.
+            path: what it is called now; `new_snapshot_path()` if not said.
+
+        Raises:
+            Halted: it would take the place of another that is recorded.
+            OSError: it may or may not have its name.
+        """
+        recorded = self._log.snapshot
+        if recorded is not None and recorded.index == snapshot.index and recorded.sha256 != snapshot.sha256:
+            raise Halted(
+                f"asked to put another snapshot in the place of the one up to entry {snapshot.index}, which the log has a record of"
+            )
+        return Shelf(self._layout).keep(snapshot, path if path is not None else self._layout.new_snapshot)
+
+    def read_chunk(self, snapshot: Snapshot, offset: int, bytes_max: int) -> bytes:
+        """A piece of a snapshot's file; shorter only at its end, nothing if the file was removed for a newer one. From any thread.
+
+        Raises:
+            DamagedSnapshot: the file is not what it was.
+            OSError: the disk does not give it.
+        """
+        return Shelf(self._layout).read_chunk(snapshot, offset, bytes_max)
 
     def close(self) -> None:
         """Note how far the log is durable, close all files and let others have the directory.
@@ -217,6 +257,19 @@ class Storage:
         if self._closed:
             raise StorageError(f"{self._layout.root} was closed")
 
+    def _require_snapshots(self, runs: Sequence[Run]) -> None:
+        """What is to be recorded must be there."""
+        for run in runs:
+            if run.base is not None and not Shelf(self._layout).has(run.base.snapshot):
+                path = self._layout.snapshot(run.base.snapshot.index)
+                raise Halted(f"asked to record a snapshot of {run.base.snapshot.size} bytes, but {path} is no such file")
+
+    def _tidy_up(self, runs: Sequence[Run]) -> None:
+        """Remove what these records have made needless: older snapshots; of the segments one with each write, so that none takes long."""
+        if self._log.snapshot is not None and any(run.base is not None for run in runs):
+            Shelf(self._layout).clear_older(self._log.snapshot, self._held)
+        self._log.remove_oldest()
+
     def _require_no_step_back(self, changes: list[Metadata]) -> int:
         """The term once `changes` are made. Terms only grow, and a vote is given once in a term. Source: §3.4, §3.8."""
         before = self._metadata.current
@@ -227,52 +280,6 @@ class Storage:
                 raise Halted(f"asked to change the vote of term {metadata.term} from {before.voted_for!r} to {metadata.voted_for!r}")
             before = metadata
         return before.term if before is not None else 0
-
-
-def _begin(layout: Layout, claim: Claim, metadata: MetadataFiles, bootstrap: list[Entry], segment_bytes: int) -> None:
-    """Make the first term and the first segment. The log has begun when the segment has its name, not earlier."""
-    metadata.write(Metadata(Term(1 if bootstrap else 0), None), 0)
-    batch = encode([(1, bootstrap)], last_index=0, last_sequence=0, seed=claim.origin.seed)
-    Segment.create(layout, claim.origin, first_sequence=1, next_index=1, records=batch.records, size=segment_bytes)
-
-
-def runs_of(persists: Sequence[Persist], last_index: int, term: int) -> list[Run]:
-    """What the log has to take in, in as few records as possible: consecutive appends are one.
-
-    Args:
-        persists: in their order; their lists are not changed.
-        last_index: the last index of the log.
-        term: the current term once they are durable.
-
-    Raises:
-        Halted: they leave a hole, or an entry has a term that would not be durable before it.
-    """
-    runs: list[Run] = []
-    owned = False
-    for persist in persists:
-        entries, first_index = persist.entries, persist.first_index
-        if persist.truncate_from is not None:
-            if entries and first_index != persist.truncate_from:
-                raise Halted(f"asked to truncate from entry {persist.truncate_from} and to append from entry {first_index}")
-            first_index = persist.truncate_from
-            if not 1 <= first_index <= last_index + 1:
-                raise Halted(f"asked to truncate from entry {first_index} a log that ends with entry {last_index}")
-        elif entries and first_index != last_index + 1:
-            raise Halted(f"asked to append entry {first_index} behind entry {last_index}")
-        if not entries and (persist.truncate_from is None or first_index == last_index + 1):
-            continue
-        if entries and entries[-1].term > term:
-            raise Halted(f"asked to append an entry of term {entries[-1].term} in term {term}")
-        if not runs or first_index <= last_index:
-            runs.append((first_index, entries))
-            owned = False
-        elif owned:
-            runs[-1][1].extend(entries)
-        else:
-            runs[-1] = (runs[-1][0], runs[-1][1] + entries)
-            owned = True
-        last_index = first_index - 1 + len(entries)
-    return runs
 
 
 def _sentence(root: Path, error: OSError) -> str:

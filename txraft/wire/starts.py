@@ -33,16 +33,20 @@ class Greeting(Protocol):
     """What a hello and a welcome say of this; "" and no previous processes come from a server that is too old to say."""
 
     @property
-    def incarnation(self) -> int: ...
+    def incarnation(self) -> int:
+        """How often the directory has been started."""
 
     @property
-    def directory(self) -> str: ...
+    def directory(self) -> str:
+        """Its mark."""
 
     @property
-    def process(self) -> str: ...
+    def process(self) -> str:
+        """Drawn at this start."""
 
     @property
-    def previous_processes(self) -> list[str]: ...
+    def previous_processes(self) -> list[str]:
+        """Those of the starts before, the last first."""
 
 
 @frozen

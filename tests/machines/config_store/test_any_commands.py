@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.machines.config_store.case import CONFIG_STORE, TermDriver
 from tests.machines.config_store.model import ConfigModel
 from tests.support.config_operations import KEYS, Operations
 from txraft.errors import Outcome
-from txraft.machines.config_store import changes, leases, store
+from txraft.machines.config_store import changes, leases, settled, state, store, versions
 
 COMMANDS = ("put", "delete", "txn", "compact", "lease_grant", "lease_keep_alive", "lease_revoke")
 
@@ -29,6 +31,7 @@ class ConfigStoreMachine(RuleBasedStateMachine):
         self.driver = TermDriver(config=CONFIG_STORE)
         self.model = ConfigModel()
         self.model.now_ms = self.driver.time_ms
+        self.views: list[tuple[Iterator[Any], list[Any]]] = []
 
     def operations(self, source: random.Random) -> Operations:
         operations = Operations(source, ttl_s=4)
@@ -96,6 +99,24 @@ class ConfigStoreMachine(RuleBasedStateMachine):
     def restart(self) -> None:
         self.driver.swap_in_restored()
 
+    @rule()
+    def take_a_view(self) -> None:
+        """It is read later, and shows what is there now."""
+        machine = self.driver.host.hosted("config").machine
+        self.views.append((machine.snapshot(), list(machine.snapshot())))
+
+    @precondition(lambda self: self.views)
+    @rule(source=sources, count=st.integers(1, 5))
+    def read_a_view(self, source: random.Random, count: int) -> None:
+        items, expected = source.choice(self.views)
+        found = list(islice(items, count))
+        assert found == expected[: len(found)]
+        del expected[: len(found)]
+
+    def teardown(self) -> None:
+        for items, expected in self.views:
+            assert list(items) == expected
+
     @rule(source=sources, topic=st.sampled_from([b"", *KEYS]), prefix=st.booleans(), skip=st.integers(0, 3))
     def watch(self, source: random.Random, topic: bytes, prefix: bool, skip: int) -> None:
         history: Any = self.driver.host.hosted("config").history
@@ -142,6 +163,12 @@ class AnyCommands(SynchronousTestCase):
         self.patch(leases, "EXPIRE_STEPS_MAX", 2)
         self.patch(store, "SWEPT_BY_COMPACTION", 2)
         self.patch(store, "SWEPT_BY_OTHERS", 1)
+        self.patch(store, "PIECE", 5)
+        self.patch(versions, "PIECE", 5)
+        self.patch(settled, "PIECE", 3)
+        self.patch(settled, "PIECE_MIN", 2)
+        self.patch(state, "ITEM_BYTES", 100)
+        self.patch(state, "LEASES_PER_ITEM", 2)
 
     def test_the_config_store_is_its_model(self) -> None:
         run_state_machine_as_test(ConfigStoreMachine, settings=settings(deadline=None, max_examples=100, stateful_step_count=60))

@@ -169,10 +169,10 @@ class Refusals(TransactionCase):
         self.put(b"b", b"b", lease=3)
         self.put(b"gone")
         self.call("delete", b"gone")
-        before = self.driver.host.hosted("config").machine.snapshot()["versions"]
+        before = self.versions()
         writes = [put(b"c", lease=3), put(b"b"), put(b"gone"), delete(b"a", range_end=b"b", prev_kv=True)]
         self.assertEqual(self.refused("txn", success=[read(b"a"), read(b"a"), *writes]), "too_large")
-        self.assertEqual(self.driver.host.hosted("config").machine.snapshot()["versions"], before)
+        self.assertEqual(self.versions(), before)
         self.assertEqual(self.ask("lease_time_to_live", id=3, keys=True)["keys"], [b"b"])
         self.driver.swap_in_restored()
         self.assertEqual(self.keys(prefix=True), [b"a", b"b"])

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txraft.machines.config_store.key_values import KeyValue
 from txraft.machines.config_store.leases import Leases
+from txraft.machines.config_store.state import FrozenState, restore
 from txraft.machines.config_store.versions import Versions
 
 
@@ -66,8 +67,8 @@ class Kept(SynchronousTestCase):
         other = self.versions
         self.assertGreater(self.sweep_all(3), 20)
         self.versions = Versions(Leases())
-        self.versions.restore(other.snapshot())
-        self.assertEqual(self.versions.snapshot(), other.snapshot())
+        restore(FrozenState(other.frozen(), Leases().frozen()).items(), self.versions, self.versions.leases)
+        self.assertEqual(self.versions.frozen(), other.frozen())
         self.assertEqual(self.held(), 4)
 
     def test_a_portion_never_divides_a_revision(self) -> None:
@@ -77,8 +78,8 @@ class Kept(SynchronousTestCase):
         self.versions.compact(7)
         for _ in range(4):
             self.versions.sweep(1)
-            first = self.versions.log[self.versions.log_start]
-            self.assertEqual(self.versions.log_start, self.versions.position(first.mod_revision))
+            first = next(iter(self.versions.log))
+            self.assertEqual(self.versions.log.start, self.versions.log.position(first.mod_revision))
         self.assertFalse(self.versions.unswept)
 
     def test_memory_is_given_back_on_the_way(self) -> None:
@@ -111,12 +112,12 @@ class Kept(SynchronousTestCase):
     def test_undone_writes_leave_no_trace(self) -> None:
         self.put(b"a", b"b", b"b", b"gone")
         self.delete(b"gone")
-        before = self.versions.snapshot(), list(self.versions.keys), list(self.versions.gone), dict(self.versions.past)
-        mark = len(self.versions.log)
+        before = self.versions.frozen(), list(self.versions.keys), list(self.versions.gone), dict(self.versions.past)
+        mark = len(self.versions.log.newest)
         for key in (b"a", b"new", b"gone"):
             self.versions.put(key, b"1", 0)
         self.versions.delete_ranks(0, 3)
         self.versions.put(b"b", b"2", 0)
         self.versions.roll_back(mark)
-        after = self.versions.snapshot(), list(self.versions.keys), list(self.versions.gone), dict(self.versions.past)
+        after = self.versions.frozen(), list(self.versions.keys), list(self.versions.gone), dict(self.versions.past)
         self.assertEqual(after, before)

@@ -6,13 +6,15 @@ Source: etcd's `mvcc/watchable_store.go`.
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import takewhile
 from typing import Any
 
 from msgspec.structs import asdict
 
 from txraft.limits import EVENTS_BYTES_MAX
 from txraft.machines.config_store.key_values import KEY_VALUE_BYTES, KeyValue
-from txraft.machines.config_store.versions import MOD_REVISION, Versions
+from txraft.machines.config_store.log import MOD_REVISION, Log
+from txraft.machines.config_store.versions import Versions
 from txraft.statemachine.events import Page
 
 __all__ = ["Changes"]
@@ -44,14 +46,13 @@ class Changes:
         if first < self.oldest:
             first, skip = self.oldest, 0
         log = self._versions.log
-        place = min(self._versions.position(first) + skip, self._versions.position(first + 1))
+        place = min(log.position(first) + skip, log.position(first + 1))
         return self._read_all(log, topic, place) if prefix else self._read_key(log, topic, place)
 
-    def _read_all(self, log: list[KeyValue], topic: bytes, place: int) -> Page:
+    def _read_all(self, log: Log, topic: bytes, place: int) -> Page:
         events: list[dict[str, Any]] = []
         others = size = 0
-        for at in range(place, len(log)):
-            version = log[at]
+        for at, version in enumerate(log.since(place), place):
             if version.key.startswith(topic):
                 size += _size(version)
                 if events and size > EVENTS_BYTES_MAX:
@@ -61,15 +62,15 @@ class Changes:
                 return self._page(events, at)
             else:
                 others += 1
-        return self._page(events, len(log))
+        return self._page(events, log.stop)
 
-    def _read_key(self, log: list[KeyValue], topic: bytes, place: int) -> Page:
+    def _read_key(self, log: Log, topic: bytes, place: int) -> Page:
         """Along the key's own versions, which do not know their place within a revision: it is looked for where it matters."""
         live, past = self._versions.live.get(topic), self._versions.past.get(topic, [])
-        if place == len(log):
+        if place == log.stop:
             return self._page([], place)
-        revision = log[place].mod_revision
-        begun = place > self._versions.position(revision)
+        revision = log.at(place).mod_revision
+        begun = place > log.position(revision)
         events: list[dict[str, Any]] = []
         size = 0
         for number in range(bisect_left(past, revision, key=MOD_REVISION), len(past) + (live is not None)):
@@ -81,20 +82,20 @@ class Changes:
             if events and size > EVENTS_BYTES_MAX:
                 return self._page(events, self._place_of(version))
             events.append(_event(version))
-        return self._page(events, len(log))
+        return self._page(events, log.stop)
 
     def _place_of(self, version: KeyValue) -> int:
-        place = self._versions.position(version.mod_revision)
-        while self._versions.log[place] is not version:
-            place += 1
-        return place
+        place = self._versions.log.position(version.mod_revision)
+        others = takewhile(lambda one: one is not version, self._versions.log.since(place))
+        return place + sum(1 for _ in others)
 
     def _page(self, events: list[dict[str, Any]], place: int) -> Page:
         """With where to go on from, a place in the log, as a revision and how many of its versions are to be skipped."""
-        if place == len(self._versions.log):
+        log = self._versions.log
+        if place == log.stop:
             return Page(events, self.newest + 1, 0)
-        revision = self._versions.log[place].mod_revision
-        return Page(events, revision, place - self._versions.position(revision))
+        revision = log.at(place).mod_revision
+        return Page(events, revision, place - log.position(revision))
 
 
 def _size(version: KeyValue) -> int:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from typing import Any
+from typing import NamedTuple
 
 from attrs import define, field
 
 from txraft.errors import Refused
 from txraft.machines.config_store.key_values import DELETED_AT_ONCE_MAX
 
-__all__ = ["EXPIRE_PAUSE_MS", "EXPIRE_STEPS_MAX", "LEASES_MAX", "TTL_S_MAX", "Lease", "Leases"]
+__all__ = ["EXPIRE_PAUSE_MS", "EXPIRE_STEPS_MAX", "LEASES_MAX", "TTL_S_MAX", "FrozenLeases", "Lease", "Leases"]
 
 LEASES_MAX = 131_072
 """Leases at a time; a list of them all fits an answer."""
@@ -44,6 +44,8 @@ class Lease:
         renewed_ms: the log time at which it was granted or last kept alive.
         noted_ms: it is not over before.
         keys: attached to it.
+        views: how many views of all leases had been taken when this object was made. A later one may have it, and then it does not change
+            any more: another object takes its place. (Its keys do: no view looks at them.)
     """
 
     id: int
@@ -51,6 +53,17 @@ class Lease:
     renewed_ms: int
     noted_ms: int
     keys: set[bytes] = field(factory=set)
+    views: int = 0
+
+
+class FrozenLeases(NamedTuple):
+    """All leases as they were, in the order in which they were granted, without their keys (the keys name their lease)."""
+
+    term: int
+    refreshed_ms: int
+    time_ms: int
+    resume_ms: int
+    leases: tuple[Lease, ...]
 
 
 class Leases:
@@ -66,6 +79,7 @@ class Leases:
     def __init__(self) -> None:
         self.term = self.refreshed_ms = self.time_ms = self.resume_ms = 0
         self._leases: dict[int, Lease] = {}
+        self._views = 0
         self._noted: list[tuple[int, int]] = []  # heap of pairs (noted_ms, id); those of revoked leases stay for a while
 
     def __len__(self) -> int:
@@ -81,7 +95,7 @@ class Leases:
             raise Refused("lease_exists", f"there is a lease {lease_id} already")
         if len(self._leases) >= LEASES_MAX:
             raise Refused("too_many_leases", f"all {LEASES_MAX} leases are taken; revoke some, or wait until they expire")
-        lease = self._leases[lease_id] = Lease(lease_id, ttl_s, now_ms, now_ms + ttl_s * 1_000)
+        lease = self._leases[lease_id] = Lease(lease_id, ttl_s, now_ms, now_ms + ttl_s * 1_000, views=self._views)
         heapq.heappush(self._noted, (lease.noted_ms, lease_id))
         return lease
 
@@ -96,6 +110,21 @@ class Leases:
         lease = self._leases.get(lease_id)
         if lease is None:
             raise Refused("lease_not_found", f"there is no lease {lease_id}; it may have expired")
+        return lease
+
+    def renew(self, lease_id: int, now_ms: int) -> Lease:
+        """From now on a lease has its full time again. Raises `Refused` `lease_not_found`."""
+        lease = self._leases.get(lease_id)
+        if lease is None or lease.views != self._views:
+            lease = self._own(self.find(lease_id))
+        lease.renewed_ms = now_ms
+        return lease
+
+    def _own(self, lease: Lease) -> Lease:
+        """The lease, as an object that may be changed."""
+        if lease.views != self._views:
+            lease = Lease(lease.id, lease.ttl_s, lease.renewed_ms, lease.noted_ms, lease.keys, self._views)
+            self._leases[lease.id] = lease
         return lease
 
     def remove(self, lease_id: int) -> None:
@@ -146,7 +175,7 @@ class Leases:
             deadline_ms = self.deadline_ms(lease)
             if deadline_ms > lease.noted_ms:
                 # Over or not: those of earlier deadlines come first.
-                lease.noted_ms = deadline_ms
+                self._own(lease).noted_ms = deadline_ms
                 heapq.heapreplace(self._noted, (deadline_ms, lease.id))
             else:
                 heapq.heappop(self._noted)
@@ -161,15 +190,13 @@ class Leases:
         self._noted = [(lease.noted_ms, lease.id) for lease in self._leases.values()]
         heapq.heapify(self._noted)
 
-    def snapshot(self) -> dict[str, Any]:
-        """All leases by id, without their keys (the keys name their lease), and what all leases go by."""
-        leases = [(one.id, one.ttl_s, one.renewed_ms, one.noted_ms) for _, one in sorted(self._leases.items())]
-        times = {"refreshed_ms": self.refreshed_ms, "time_ms": self.time_ms, "resume_ms": self.resume_ms}
-        return {"term": self.term, **times, "leases": leases}
+    def frozen(self) -> FrozenLeases:
+        """All leases as they are now. There are so few that it takes a millisecond at most."""
+        self._views += 1
+        return FrozenLeases(self.term, self.refreshed_ms, self.time_ms, self.resume_ms, tuple(self._leases.values()))
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Become what `snapshot` gave."""
-        self.term, self.refreshed_ms = state["term"], state["refreshed_ms"]
-        self.time_ms, self.resume_ms = state["time_ms"], state["resume_ms"]
-        self._leases = {row[0]: Lease(*row) for row in state["leases"]}
-        self._index()
+    def restore(self, *fields: list[int]) -> None:
+        """More leases as they were, field by field: ids, times to live, times of renewal, noted deadlines."""
+        for lease in (Lease(*row) for row in zip(*fields, strict=True)):
+            self._leases[lease.id] = lease
+            heapq.heappush(self._noted, (lease.noted_ms, lease.id))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from txraft.limits import INDEX_MAX
 from txraft.machines.config_store.changes import Changes
 from txraft.machines.config_store.key_values import Budget, Count, Key, KeyValue, LeaseId, RangeEnd, Revision, Value, bounds
 from txraft.machines.config_store.leases import TTL_S_MAX, Lease, Leases
+from txraft.machines.config_store.log import PIECE
 from txraft.machines.config_store.operations import Compare, Operation, Put, Range, SortTarget, Txn
 from txraft.machines.config_store.ranges import read_range
+from txraft.machines.config_store.state import FrozenState, restore
 from txraft.machines.config_store.transaction import Writer, check_put, run_transaction
 from txraft.machines.config_store.versions import Versions
 from txraft.statemachine import Context, Meta, StateMachine, command, patient_command, query
@@ -20,8 +23,8 @@ Ttl = Annotated[int, Meta(ge=1, le=TTL_S_MAX)]
 CompactRevision = Annotated[int, Meta(ge=1, le=INDEX_MAX)]
 PageSize = Annotated[int, Meta(ge=1, le=1_000)]
 
-SWEPT_BY_COMPACTION = 4_096
-SWEPT_BY_OTHERS = 128
+SWEPT_BY_COMPACTION = 3_072
+SWEPT_BY_OTHERS = 96
 """Versions that a command drops after a compaction. It writes one or few, so the log gets shorter."""
 
 
@@ -83,7 +86,7 @@ class ConfigStore(StateMachine):
     ) -> dict[str, Any]:
         """Run the operations of `success` if all comparisons hold, else those of `failure`, at one revision."""
         self._begin(ctx)
-        mark = len(self._versions.log)
+        mark = len(self._versions.log.newest)
         result = run_transaction(self._versions, Txn(compare, success, failure))
         self._signal_since(ctx, mark)
         return result
@@ -157,8 +160,7 @@ class ConfigStore(StateMachine):
     def lease_keep_alive(self, ctx: Context, id: LeaseId) -> dict[str, Any]:
         """From now on the lease has its full time again."""
         self._begin(ctx)
-        lease = self._leases.find(id)
-        lease.renewed_ms = ctx.time_ms
+        lease = self._leases.renew(id, ctx.time_ms)
         return {"id": id, "ttl_s": lease.ttl_s}
 
     @command
@@ -190,15 +192,18 @@ class ConfigStore(StateMachine):
         leases.time_ms = ctx.time_ms
         if ctx.term != leases.term:
             leases.begin_term(ctx.term, ctx.time_ms)
-        if self._versions.unswept:
-            self._versions.sweep(SWEPT_BY_OTHERS)
+        versions = self._versions
+        if versions.unswept:
+            versions.sweep(SWEPT_BY_OTHERS)
+        if len(versions.log.newest) >= PIECE:
+            versions.log.seal()
 
     def _commit(self, ctx: Context, writer: Writer) -> None:
         writer.commit()
         self._signal_since(ctx, writer.mark)
 
     def _signal_since(self, ctx: Context, mark: int) -> None:
-        for written in self._versions.log[mark:]:
+        for written in self._versions.log.newest[mark:]:
             ctx.signal(written.key)
 
     def _end_lease(self, ctx: Context, lease: Lease) -> None:
@@ -224,11 +229,10 @@ class ConfigStore(StateMachine):
         """See `StateMachine`: every version is an event."""
         return self._changes
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> Iterator[list[Any]]:
         """See `StateMachine`."""
-        return {"versions": self._versions.snapshot(), "leases": self._leases.snapshot()}
+        return FrozenState(self._versions.frozen(), self._leases.frozen()).items()
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Iterator[Any]) -> None:
         """See `StateMachine`."""
-        self._leases.restore(state["leases"])
-        self._versions.restore(state["versions"])
+        restore(state, self._versions, self._leases)

@@ -182,7 +182,7 @@ class Writer:
 
     Attributes:
         budget: what they may still look at and answer.
-        mark: where in the log their writes begin.
+        mark: where in the newest part of the log their writes begin.
     """
 
     versions: Versions
@@ -190,12 +190,12 @@ class Writer:
     mark: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.mark = len(self.versions.log)
+        self.mark = len(self.versions.log.newest)
 
     @property
     def revision(self) -> int:
         """The newest, with what was written here."""
-        return self.versions.revision + (len(self.versions.log) > self.mark)
+        return self.versions.revision + (len(self.versions.log.newest) > self.mark)
 
     def commit(self) -> int:
         """All is done: the revision it has led to."""

@@ -13,19 +13,30 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
-from itertools import chain
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from sortedcontainers import SortedList
 
 from txraft.errors import Refused
 from txraft.machines.config_store.key_values import Budget, KeyValue
 from txraft.machines.config_store.leases import Leases
+from txraft.machines.config_store.log import MOD_REVISION, PIECE, Log, PiecesOfLog
+from txraft.machines.config_store.settled import Settled
+from txraft.machines.in_order import sorted_list
 
-__all__ = ["Versions"]
+__all__ = ["FrozenVersions", "Versions"]
 
-MOD_REVISION = attrgetter("mod_revision")
+VERSION = attrgetter("version")
+
+
+class FrozenVersions(NamedTuple):
+    """All versions as they were: nothing in here changes, but for whoever reads it and takes out what it has read."""
+
+    revision: int
+    compacted: int
+    settled: list[dict[bytes, KeyValue]]
+    log: PiecesOfLog
 
 
 class Versions:
@@ -40,7 +51,9 @@ class Versions:
         keys: these keys in order.
         past: the kept versions of a key that are not in `live`, in order: superseded ones and deletions.
         gone: keys that are in `past` only, in order.
-        log: versions in the order in which they were written, from `log_start` on (what is before it, is dropped in large portions).
+        log: versions in the order in which they were written.
+        settled: versions that are older than the log: what compaction has left. It knows no more than `live` and `past` do, but which
+            versions these are can be told at once, for a snapshot.
     """
 
     def __init__(self, leases: Leases) -> None:
@@ -51,9 +64,10 @@ class Versions:
         self.keys: SortedList[bytes] = SortedList()
         self.past: dict[bytes, list[KeyValue]] = {}
         self.gone: SortedList[bytes] = SortedList()
-        self.log: list[KeyValue] = []
-        self.log_start = 0
+        self.log = Log()
+        self.settled = Settled()
         self.unswept = False
+        self._written = self.log.newest
 
     # Writing. The caller raises `revision` when all of it is done.
 
@@ -79,7 +93,7 @@ class Versions:
             if lease != before.lease:
                 self.leases.move_key(key, before.lease, lease)
         self.live[key] = after
-        self.log.append(after)
+        self._written.append(after)
         return before
 
     def delete_ranks(self, start: int, stop: int) -> None:
@@ -107,13 +121,13 @@ class Versions:
                 self.past[key] = [before, deleted]
             else:
                 past += (before, deleted)
-            self.log.append(deleted)
+            self._written.append(deleted)
         self.gone.update(keys)
 
     def roll_back(self, mark: int) -> None:
-        """Undo what was written since the log had this length."""
-        while len(self.log) > mark:
-            undone = self.log.pop()
+        """Undo what was written since the newest part of the log had this length."""
+        while len(self._written) > mark:
+            undone = self._written.pop()
             key, past = undone.key, self.past.get(undone.key, [])
             if undone.version:
                 del self.live[key]
@@ -170,16 +184,16 @@ class Versions:
     def counting_at(self, first: bytes, end: bytes, revision: int) -> int:
         """How many versions `count_at` looks at: all written since, or one for each key, whichever is less."""
         keys = sum(stop - start for start, stop in (_ranks(self.keys, first, end), _ranks(self.gone, first, end)))
-        return min(keys, len(self.log) - self.position(revision + 1))
+        return min(keys, self.log.stop - self.log.position(revision + 1))
 
     def count_at(self, first: bytes, end: bytes, revision: int, budget: Budget) -> int:
         """How many keys of a range were there at a revision. Raises `Refused` `too_large`."""
-        since = self.position(revision + 1)
-        changes = len(self.log) - since
+        since = self.log.position(revision + 1)
+        changes = self.log.stop - since
         if changes > self.counting_at(first, end, revision):
             return sum(1 for _ in self.between(first, end, revision, budget))
         budget.look_at(changes)
-        changed = {one.key for one in self.log[since:] if first <= one.key and (not end or one.key < end)}
+        changed = {one.key for one in self.log.since(since) if first <= one.key and (not end or one.key < end)}
         start, stop = _ranks(self.keys, first, end)
         return stop - start + sum((self.at(key, revision) is not None) - (key in self.live) for key in changed)
 
@@ -199,10 +213,6 @@ class Versions:
             versions.append(live)
         return versions
 
-    def position(self, revision: int) -> int:
-        """Where in the log the first version of this or a later revision stands."""
-        return bisect_left(self.log, revision, lo=self.log_start, key=MOD_REVISION)
-
     # Compaction.
 
     def compact(self, revision: int) -> None:
@@ -216,7 +226,7 @@ class Versions:
         self._look_for_unswept()
 
     def _look_for_unswept(self) -> None:
-        self.unswept = self.log_start < len(self.log) and self.log[self.log_start].mod_revision < self.compacted
+        self.unswept = self.log.start < self.log.stop and self.log.at(self.log.start).mod_revision < self.compacted
 
     def sweep(self, portion: int) -> None:
         """Drop what compaction has made unreadable among the oldest `portion` versions of the log (and the rest of their last revision).
@@ -224,21 +234,33 @@ class Versions:
         Of each key, what the newest of these supersedes goes; it goes itself when it is a deletion, else it stays: it is what the key
         was at the compacted revision. Versions at that very revision stay in the log: watches may begin there.
         """
-        stop = self.position(self.compacted)
-        if self.log_start + portion < stop:
-            stop = self.position(self.log[self.log_start + portion].mod_revision + 1)
-        for key, newest in {one.key: one for one in self.log[self.log_start : stop]}.items():
-            self._forget_before(key, newest)
-        self.log_start = stop
+        log = self.log
+        stop = log.position(self.compacted)
+        if log.start + portion < stop:
+            stop = log.position(log.at(log.start + portion).mod_revision + 1)
+        swept = log.portion(log.start, stop)
+        newest = {one.key: one for one in swept}
+        self._settle(newest, swept)
+        log.drop(stop)
         self._look_for_unswept()
-        if not self.unswept or 16 * stop > len(self.log):
-            del self.log[:stop]
-            self.log_start = 0
 
-    def _forget_before(self, key: bytes, newest: KeyValue) -> None:
-        past = self.past.get(key)
-        if past is None:
-            return
+    def _settle(self, newest: dict[bytes, KeyValue], swept: Sequence[KeyValue]) -> None:
+        """What these versions were written over is forgotten, and the newest of each key is settled."""
+        superseded = []
+        for key, one in newest.items():
+            past = self.past.get(key)
+            if past is None:
+                continue  # it was written once
+            if past[0].mod_revision < swept[0].mod_revision:
+                superseded.append(past[0])
+            self._forget_before(key, one, past)
+        self.settled.remove(superseded)
+        if len(newest) < len(swept) or not all(map(VERSION, swept)):
+            newest = {one.key: one for one in swept if newest[one.key] is one and one.version}
+        if newest:
+            self.settled.add(newest, swept[-1].mod_revision)
+
+    def _forget_before(self, key: bytes, newest: KeyValue, past: list[KeyValue]) -> None:
         if self.live.get(key) is newest:
             del self.past[key]
             return
@@ -253,51 +275,54 @@ class Versions:
 
     # The whole state.
 
-    def snapshot(self) -> dict[str, Any]:
-        """As plain values: versions that are not in the log any more by key, then the log."""
-        oldest = self.log[self.log_start].mod_revision if self.log_start < len(self.log) else 0
-        settled = []
-        for key in chain(self.keys, self.gone) if self.compacted else ():
-            past = self.past.get(key)
-            first = past[0] if past else self.live[key]
-            if first.mod_revision < oldest:
-                settled.append(first)
-        return {
-            "revision": self.revision,
-            "compacted": self.compacted,
-            "settled": _columns(settled),
-            "log": _columns(self.log[self.log_start :]),
-        }
+    def frozen(self) -> FrozenVersions:
+        """All versions as they are now."""
+        return FrozenVersions(self.revision, self.compacted, self.settled.pieces(), self.log.pieces())
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Become what `snapshot` gave. The leases must be there."""
-        self.revision, self.compacted = state["revision"], state["compacted"]
-        names: dict[bytes, bytes] = {}
-        for row in zip(*state["settled"], strict=True):
-            self._restore_version(row, names)
-        self.log = [self._restore_version(row, names) for row in zip(*state["log"], strict=True)]
-        self._look_for_unswept()
-        self.keys, self.gone = SortedList(self.live), SortedList(key for key in self.past if key not in self.live)
-        for version in self.live.values():
-            if version.lease:
-                self.leases.move_key(version.key, 0, version.lease)
+    def restore_settled(self, fields: list[list[Any]]) -> None:
+        """These versions, field by field, are older than the log: to be called before those of the log come."""
+        versions = self._restored(fields)
+        self.settled.add({one.key: one for one in versions}, versions[-1].mod_revision)
 
-    def _restore_version(self, row: Sequence[Any], names: dict[bytes, bytes]) -> KeyValue:
-        key = names.setdefault(row[0], row[0])  # one copy for all versions
-        version = KeyValue(key, *row[1:])
-        before = self.live.pop(key, None)
-        if before is not None:
-            self.past.setdefault(key, []).append(before)
+    def restore_written(self, fields: list[list[Any]]) -> None:
+        """These versions, field by field, are the next in the log."""
+        self.log.newest += self._restored(fields)
+        if len(self.log.newest) >= PIECE:
+            self.log.seal()
+
+    def _restored(self, fields: list[list[Any]]) -> list[KeyValue]:
+        keys, live, past = fields[0], self.live, self.past
+        if len(set(keys)) == len(keys) and live.keys().isdisjoint(keys) and past.keys().isdisjoint(keys) and all(fields[4]):
+            # The usual case takes a third of the time.
+            versions = list(map(KeyValue, *fields))
+            live.update(zip(keys, versions, strict=True))
+            return versions
+        return [self._restored_one(*row) for row in zip(*fields, strict=True)]
+
+    def _restored_one(self, key: bytes, *others: Any) -> KeyValue:
+        before, past = self.live.get(key), self.past.get(key)
+        key = before.key if before is not None else past[0].key if past else key  # one copy for all versions
+        version = KeyValue(key, *others)
+        earlier = [] if before is None else [before]
         if version.version:
             self.live[key] = version
         else:
-            self.past.setdefault(key, []).append(version)
+            self.live.pop(key, None)
+            earlier.append(version)
+        if past is not None:
+            past += earlier
+        elif earlier:
+            self.past[key] = earlier
         return version
 
-
-def _columns(versions: list[KeyValue]) -> list[list[Any]]:
-    """Field by field: half the bytes of maps, and no object for each version that the garbage collector would have to look at."""
-    return [[getattr(one, name) for one in versions] for name in KeyValue.__struct_fields__]
+    def finish_restoring(self) -> None:
+        """All versions and leases are there."""
+        self._look_for_unswept()
+        self.keys, self.gone = sorted_list(self.live), sorted_list([key for key in self.past if key not in self.live])
+        if len(self.leases):
+            for version in self.live.values():
+                if version.lease:
+                    self.leases.move_key(version.key, 0, version.lease)
 
 
 def _ranks(keys: SortedList[bytes], first: bytes, end: bytes) -> tuple[int, int]:

@@ -1,0 +1,207 @@
+"""Backups: taken from a node, checked, restored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from tests.cli.cli_case import CliTestCase, Told
+from txraft.cli import snapshot
+from txraft.config import NodeConfig
+from txraft.core.configuration import Configuration
+from txraft.errors import NotApplied, Outcome, Unknown
+from txraft.limits import Limits
+from txraft.storage import Storage
+from txraft.storage.files import REAL_FILES
+from txraft.storage.snapshot_file import SnapshotHead, write_snapshot
+
+CONTENT = bytes(range(256)) * 20_000
+
+
+class FakeDownload:
+    """What a node sends.
+
+    Attributes:
+        content: of the file.
+        cut: send only so much of it.
+    """
+
+    def __init__(self, content: bytes = CONTENT, cut: int | None = None, **headers: str) -> None:
+        self.content, self.cut, self.length, self.closed = content, cut, len(content), False
+        self.headers = {"Index": "17", "Term": "3", "Sha256": sha256(content).hexdigest()} | headers
+
+    def header(self, name: str) -> str | None:
+        return self.headers.get(name.removeprefix("Txraft-Snapshot-"))
+
+    def pieces(self, bytes_max: int) -> Iterator[bytes]:
+        for at in range(0, self.length if self.cut is None else self.cut, bytes_max):
+            yield self.content[at : at + bytes_max]
+        if self.cut is not None:
+            raise Unknown("connection_lost", "then no more")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class SnapshotCase(CliTestCase):
+    """Nodes at a:1 and b:2."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.file = self.folder / "backup"
+        self.taken: list[tuple[str, float]] = []
+        self.downloads: dict[str, FakeDownload | Outcome] = {"a:1": FakeDownload(), "b:2": FakeDownload()}
+        self.patch(snapshot, "take", self.take)
+        self.patch(snapshot, "Download", self.download)
+        self.dead: set[str] = set()
+
+    def take(self, endpoint: str, timeout_s: float) -> dict[str, Any]:
+        if endpoint in self.dead:
+            raise NotApplied("unreachable", f"{endpoint}: refused")
+        self.taken.append((endpoint, timeout_s))
+        return {"index": 18, "term": 3, "bytes": 5, "sha256": "ab" * 32}
+
+    def download(self, endpoint: str, path: str, timeout_s: float) -> FakeDownload:
+        self.assertEqual(path, "/v1/snapshot")
+        found = self.downloads[endpoint]
+        if isinstance(found, Outcome):
+            raise found
+        return found
+
+    def snapshot(self, *arguments: str) -> Told:
+        return self.run_command("--endpoints=a:1,b:2", "snapshot", *arguments)
+
+    def left(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir())
+
+
+class Now(SnapshotCase):
+    """`now`."""
+
+    def test_taken_by_the_first_that_answers(self) -> None:
+        self.dead.add("a:1")
+        told = self.snapshot("now")
+        self.assertEqual((told.exit_code, told.stdout.splitlines()[0], self.taken), (0, "index   18", [("b:2", 600.0)]))
+        self.assertEqual(json.loads(self.snapshot("now", "-o", "json").stdout)["sha256"], "ab" * 32)
+
+    def test_nobody_answers(self) -> None:
+        self.dead |= {"a:1", "b:2"}
+        told = self.snapshot("now")
+        self.assertEqual((told.exit_code, "b:2: refused" in told.stderr), (75, True))
+
+    def test_patience(self) -> None:
+        self.snapshot("now", "--timeout", "3")
+        self.assertEqual(self.taken, [("a:1", 3.0)])
+
+    def test_wrong_usage(self) -> None:
+        for arguments in ([], ["nonsense"], ["save"], ["verify"], ["restore", "f"], ["restore", "f", "--data-dir", "d"]):
+            self.assertEqual(self.snapshot(*arguments).exit_code, 64, arguments)
+
+
+class Save(SnapshotCase):
+    """`save`."""
+
+    def test_saved(self) -> None:
+        told = self.snapshot("save", str(self.file))
+        self.assertEqual((told.exit_code, self.file.read_bytes(), self.left()), (0, CONTENT, ["backup"]))
+        self.assertIn(f"sha256  {sha256(CONTENT).hexdigest()}\n", told.stdout)
+        self.assertIn("100%", told.stdout)
+        self.assertEqual(self.file.stat().st_mode & 0o777, 0o600)
+        self.assertEqual(self.taken, [])
+
+    def test_for_programs(self) -> None:
+        told = json.loads(self.snapshot("save", str(self.file), "-o", "json").stdout)
+        self.assertEqual((told["index"], told["term"], told["bytes"]), (17, 3, len(CONTENT)))
+
+    def test_a_fresh_one_of_the_same_node(self) -> None:
+        self.downloads["a:1"] = NotApplied("not_ready", "replaying")
+        self.snapshot("save", str(self.file), "--now")
+        self.assertEqual([endpoint for endpoint, _ in self.taken], ["a:1", "b:2"])
+        self.assertEqual(self.left(), ["backup"])
+
+    def test_none_yet(self) -> None:
+        self.downloads = dict.fromkeys(self.downloads, NotApplied("no_snapshot", "no snapshot has been taken yet"))
+        told = self.snapshot("save", str(self.file))
+        self.assertEqual((told.exit_code, "With --now" in told.stderr, self.left()), (75, True, []))
+
+    def test_what_is_not_whole_leaves_the_one_before(self) -> None:
+        self.file.write_bytes(b"before")
+        for spoilt in (FakeDownload(cut=3_000_000), FakeDownload(Sha256="0" * 64), FakeDownload(Index="-1"), FakeDownload(Term="")):
+            self.downloads = dict.fromkeys(self.downloads, spoilt)
+            self.assertEqual(self.snapshot("save", str(self.file)).exit_code, 75)
+            self.assertEqual((self.left(), self.file.read_bytes(), spoilt.closed), (["backup"], b"before", True))
+
+    def test_another_node_is_asked_when_one_fails(self) -> None:
+        self.downloads["a:1"] = FakeDownload(cut=10)
+        self.assertEqual(self.snapshot("save", str(self.file)).exit_code, 0)
+        self.assertEqual(self.file.read_bytes(), CONTENT)
+
+    def test_where_nothing_can_be_written(self) -> None:
+        told = self.snapshot("save", str(self.folder / "missing" / "backup"))
+        self.assertEqual(told.exit_code, 74)
+        self.assertIn("No such file or directory", told.stderr)
+
+
+class Files(SnapshotCase):
+    """`verify` and `restore`."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        members = Configuration.of({"n1": "a:1"}, {"n4": "d:1"}).encode()
+        head = SnapshotHead("txraft 9", "c" * 32, 4_711, 17, [(3, members)], 99, [("jobs", "queue", 2)])
+        self.written = write_snapshot(REAL_FILES, self.file, head, [b"part" * 100] * 5)
+
+    def restore(self, *arguments: str) -> Told:
+        return self.run_command("snapshot", "restore", str(self.file), *arguments)
+
+    def test_sound(self) -> None:
+        told = json.loads(self.snapshot("verify", str(self.file), "-o", "json").stdout)
+        members = [{"name": "n1", "address": "a:1", "voter": True}, {"name": "n4", "address": "d:1", "voter": False}]
+        self.assertEqual((told["sound"], told["cluster_id"], told["index"], told["members"]), (True, "c" * 32, 4_711, members))
+        self.assertEqual((told["bytes"], told["sha256"]), (self.file.stat().st_size, sha256(self.file.read_bytes()).hexdigest()))
+        self.assertEqual(told["machines"], [{"name": "jobs", "plugin": "queue", "version": 2}])
+        self.assertRegex(self.snapshot("verify", str(self.file)).stdout, r"(?m)^jobs +queue +2$")
+
+    def test_damaged(self) -> None:
+        content = bytearray(self.file.read_bytes())
+        content[-200] ^= 1
+        self.file.write_bytes(content)
+        told = self.snapshot("verify", str(self.file))
+        self.assertEqual((told.exit_code, str(self.file) in told.stdout), (1, True))
+        self.assertEqual(self.restore("--data-dir", str(self.folder / "n1"), "--bootstrap", "n1=a:1").exit_code, 74)
+        self.assertEqual(self.left(), ["backup"])
+
+    def test_missing(self) -> None:
+        self.assertEqual(self.snapshot("verify", str(self.folder / "x")).exit_code, 64)
+
+    def test_restored_for_a_new_cluster(self) -> None:
+        bootstrap = "n1=127.0.0.1:7001,n2=127.0.0.1:7002"
+        told = self.restore("--data-dir", str(self.folder / "n2"), "--cluster", "again", "--name", "n2", "--bootstrap", bootstrap)
+        self.assertEqual((told.exit_code, told.stderr), (0, ""))
+        config = NodeConfig.of(
+            name="n2", cluster="again", data_dir=str(self.folder / "n2"), bootstrap={"n1": "127.0.0.1:7001", "n2": "127.0.0.1:7002"}
+        )
+        self.assertIn(config.cluster_id, told.stdout)
+        storage = Storage.open(config.data_dir, cluster_id=config.cluster_id, server_id="n2", bootstrap=[], limits=Limits(reserve_bytes=1))
+        recovered = storage.recovered
+        storage.close()
+        self.assertEqual((recovered.base_index, recovered.metadata.term), (4_711, 17))
+        self.assertEqual(Configuration.decode(recovered.configurations[-1][1]).voters, dict(config.bootstrap))
+
+    def test_restored_by_a_configuration(self) -> None:
+        config = self.folder / "n1.yaml"
+        config.write_text(f"name: n1\ncluster: again\ndata_dir: {self.folder}/n1\nbootstrap: {{n1: '127.0.0.1:7001'}}\n")
+        told = json.loads(self.restore("--config", str(config), "-o", "json").stdout)
+        expected = NodeConfig.load(config)
+        self.assertEqual((told["data_dir"], told["cluster_id"], told["index"]), (str(self.folder / "n1"), expected.cluster_id, 4_711))
+        again = self.restore("--config", str(config))
+        self.assertEqual((again.exit_code, "is not empty" in again.stderr), (74, True))
+
+    def test_a_configuration_that_cannot_be(self) -> None:
+        told = self.restore("--data-dir", str(self.folder / "n1"), "--name", "n9", "--bootstrap", "n1=127.0.0.1:7001")
+        self.assertEqual((told.exit_code, "n9" in told.stderr, self.left()), (64, True, ["backup"]))

@@ -1,0 +1,120 @@
+"""Where snapshots are, on disk: one that is recorded in the log, one in the making, those that are being received.
+
+The files themselves are `snapshot_file.py`'s. A snapshot counts once the log has a record of it; until then it is worth nothing, and it is
+removed at the next start. Paths may be asked for, and the file that is new be kept, from any thread.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Collection
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+
+from attrs import frozen
+
+from txraft.core.snapshot import Snapshot
+from txraft.errors import DamagedSnapshot
+from txraft.storage.layout import Layout
+
+__all__ = ["Shelf"]
+
+_CHUNK_BYTES = 1024 * 1024
+
+
+@frozen
+class Shelf:
+    """The snapshots of one directory."""
+
+    layout: Layout
+
+    def keep(self, snapshot: Snapshot, path: Path) -> Path:
+        """Give a snapshot, whole and durable under another name, its final name, durably.
+
+        Raises:
+            OSError: it may or may not have it.
+        """
+        final = self.layout.snapshot(snapshot.index)
+        self.layout.files.rename(path, final)
+        self.layout.files.sync_directory(self.layout.snapshots)
+        return final
+
+    def has(self, snapshot: Snapshot) -> bool:
+        """Whether a file of its size has its final name."""
+        path = self.layout.snapshot(snapshot.index)
+        return self.layout.files.is_file(path) and self.layout.files.size(path) == snapshot.size
+
+    def require_whole(self, snapshot: Snapshot, progress: Callable[[float], None]) -> None:
+        """The file of a recorded snapshot must be there, and be that very one, to the last bit.
+
+        Raises:
+            DamagedSnapshot: it is not.
+            OSError: the disk does not answer.
+        """
+        path, files = self.layout.snapshot(snapshot.index), self.layout.files
+        if not files.is_file(path):
+            raise DamagedSnapshot(str(path), 0, "the file is missing, but the log has a record of it")
+        digest, offset = sha256(), 0
+        try:
+            with closing(files.open(path)) as file:
+                if (size := file.size()) != snapshot.size:
+                    raise DamagedSnapshot(str(path), min(size, snapshot.size), f"it has {size} bytes, but the log says {snapshot.size}")
+                while offset < size and (content := file.read(min(_CHUNK_BYTES, size - offset), offset)):
+                    digest.update(content)
+                    offset += len(content)
+                    progress(offset / size)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            raise DamagedSnapshot(str(path), offset, "the disk does not give it back") from error
+        if digest.digest() != snapshot.sha256:
+            raise DamagedSnapshot(str(path), 0, "its SHA-256 is not the one that the log has a record of")
+
+    def read_chunk(self, snapshot: Snapshot, offset: int, bytes_max: int) -> bytes:
+        """A piece of a snapshot's file; shorter only at its end, nothing if the file was removed for a newer one.
+
+        Raises:
+            DamagedSnapshot: the file is not what it was.
+            OSError: the disk does not give it.
+        """
+        path = self.layout.snapshot(snapshot.index)
+        try:
+            file = self.layout.files.open(path)
+        except FileNotFoundError:
+            return b""
+        with closing(file):
+            if file.size() != snapshot.size:
+                raise DamagedSnapshot(str(path), file.size(), f"it should have {snapshot.size} bytes")
+            return file.read(max(0, min(bytes_max, snapshot.size - offset)), offset)
+
+    def clear(self, recorded: Snapshot | None) -> None:
+        """Remove what is worth nothing: a snapshot in the making, snapshots that are not recorded, and what was received of them.
+
+        What was received of a snapshot stays if nothing newer is recorded: the leader may go on sending it.
+
+        Raises:
+            OSError: something may or may not be gone.
+        """
+        files, layout = self.layout.files, self.layout
+        files.remove(layout.new_snapshot)
+        for index, path in layout.snapshot_files():
+            if recorded is None or index != recorded.index:
+                files.remove(path)
+        self._clear_incoming(recorded.index if recorded is not None else 0)
+
+    def clear_older(self, recorded: Snapshot, held: Collection[int] = ()) -> None:
+        """A newer snapshot is recorded: those before it are no longer needed, but for those up to entries that are `held`.
+
+        Raises:
+            OSError: something may or may not be gone.
+        """
+        for index, path in self.layout.snapshot_files():
+            if index < recorded.index and index not in held:
+                self.layout.files.remove(path)
+        self._clear_incoming(recorded.index)
+
+    def _clear_incoming(self, upto: int) -> None:
+        for index, path in self.layout.incoming_files():
+            if index <= upto:
+                self.layout.files.remove(path)
