@@ -20,7 +20,7 @@ SHORT = Limits(
     snapshot_log_bytes=1 << 40,  # none is taken but when a test says so
     snapshot_chunk_bytes=700,
     trailing_entries=3,
-    reserve_bytes=0,
+    reserve_bytes=1,
 )
 
 

@@ -421,9 +421,9 @@ class StopTests(NodeTests):
     def test_a_directory_in_use_halts_the_second_node_only(self) -> None:
         self.cluster.leader()
         first = self.cluster.nodes.pop("n1")
-        disk = self.cluster._disks.pop("n1")
+        disk = self.cluster._workers.pop("n1")
         self.cluster.start()
         self.cluster.advance(0.1)
         self.assertEqual(self.cluster.halted["n1"].exit_code, 73)  # type: ignore[attr-defined]
-        self.cluster.nodes["n1"], self.cluster._disks["n1"] = first, disk
+        self.cluster.nodes["n1"], self.cluster._workers["n1"] = first, disk
         self.assertEqual(first.view.stage, Stage.RUNNING)

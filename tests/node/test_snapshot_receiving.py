@@ -53,7 +53,7 @@ class OpenFile:
 
 
 class Shelf:
-    """What the receiving asks of `Storage`."""
+    """What the receiving asks of `SnapshotFiles`."""
 
     def __init__(self) -> None:
         self.files: dict[bytes, OpenFile] = {}
@@ -61,13 +61,13 @@ class Shelf:
         self.head = Head()
         self.problem: Exception | None = None
 
-    def incoming_file(self, sha256: bytes) -> OpenFile:
-        file = self.files.setdefault(sha256, OpenFile())
+    def incoming(self, one: Snapshot) -> OpenFile:
+        file = self.files.setdefault(one.sha256, OpenFile())
         file.closed = False
         return file
 
-    def drop_incoming(self, keep: bytes | None = None) -> None:
-        for sha256 in [sha256 for sha256 in self.files if sha256 != keep]:
+    def drop_incoming(self, keep: Snapshot | None = None) -> None:
+        for sha256 in [sha256 for sha256 in self.files if keep is None or sha256 != keep.sha256]:
             assert self.files[sha256].closed
             del self.files[sha256]
 
@@ -109,7 +109,7 @@ class ReceivingTests(SynchronousTestCase):
             self.clock,
             cluster_id="here",
             worker=self.worker,
-            storage=self.shelf,  # type: ignore[arg-type]
+            files=self.shelf,  # type: ignore[arg-type]
             host=self.machines,  # type: ignore[arg-type]
             stored=lambda leader, sha256, offset: self.told.append(("stored", leader, sha256[:1], offset)),
             received=lambda one: self.told.append(("received", one.index)),

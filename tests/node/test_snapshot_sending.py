@@ -33,13 +33,13 @@ class OpenFile:
 
 
 class Shelf:
-    """What the sending asks of `Storage`."""
+    """What the sending asks of `SnapshotFiles`."""
 
     def __init__(self) -> None:
         self.opened: list[OpenFile] = []
         self.error: OSError | None = None
 
-    def snapshot_file(self, one: Snapshot) -> OpenFile:
+    def open(self, one: Snapshot) -> OpenFile:
         if self.error is not None:
             raise self.error
         self.opened.append(OpenFile())
@@ -56,7 +56,7 @@ class SendingTests(SynchronousTestCase):
             self.clock,
             Limits(snapshot_bytes_per_s=1000),
             worker=self.worker,
-            storage=self.shelf,  # type: ignore[arg-type]
+            files=self.shelf,  # type: ignore[arg-type]
             was_read=lambda effect, content, crc: self.pieces.append((effect, content, crc)),
             on_failure=self.failures.append,
         )

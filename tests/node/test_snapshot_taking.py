@@ -22,19 +22,19 @@ CONFIGURATION = Configuration.of({"n1": "a"})
 
 
 class Shelf:
-    """What the taking asks of `Storage`: a log whose entries are all equally long."""
+    """What the taking asks of `Storage` and `SnapshotFiles`: a log whose entries are all equally long."""
 
     def __init__(self) -> None:
         self.last_index = 50
         self.recovered = SimpleNamespace(snapshot=None)
         self.written: list[Any] = []
-        self.kept: list[Snapshot] = []
+        self.kept: list[int] = []
         self.problem: BaseException | None = None
 
     def bytes_behind(self, index: int) -> int:
         return max(0, self.last_index - index) * ENTRY_BYTES
 
-    def write_snapshot(self, head: Any, parts: Iterable[bytes], *, progress: Callable[[int], None], pause: Callable[[], None]) -> Snapshot:
+    def write(self, head: Any, parts: Iterable[bytes], *, progress: Callable[[int], None], pause: Callable[[], None]) -> Snapshot:
         content = b""
         for part in parts:
             content += part
@@ -43,10 +43,8 @@ class Shelf:
         if self.problem is not None:
             raise self.problem
         self.written.append((head, content))
+        self.kept.append(head.index)
         return Snapshot(head.index, head.term, len(content), b"s" * 32, head.configurations)
-
-    def keep_snapshot(self, one: Snapshot) -> None:
-        self.kept.append(one)
 
 
 class Machines:
@@ -94,6 +92,7 @@ class TakingTests(SynchronousTestCase):
             cluster_id="c",
             worker=self.worker,
             storage=self.shelf,  # type: ignore[arg-type]
+            files=self.shelf,  # type: ignore[arg-type]
             host=self.machines,  # type: ignore[arg-type]
             core=self.core,  # type: ignore[arg-type]
             applied=lambda: Index(self.applied),
@@ -112,7 +111,7 @@ class TakingTests(SynchronousTestCase):
         [(head, content)] = self.shelf.written
         self.assertEqual((head.cluster_id, head.index, head.term, head.log_time_ms, content), ("c", 40, 3, 5, b"onetwo"))
         self.assertEqual(head.configurations, [(1, CONFIGURATION.encode())])
-        self.assertEqual((self.taken, self.shelf.kept), ([(self.snapshot(), 30)], [self.snapshot()]))
+        self.assertEqual((self.taken, self.shelf.kept), ([(self.snapshot(), 30)], [40]))
 
     def test_it_is_done_when_the_log_has_recorded_it(self) -> None:
         taking = self.taking.take()
@@ -146,6 +145,7 @@ class TakingTests(SynchronousTestCase):
 
     def test_a_large_snapshot_waits_for_a_log_of_four_times_its_size(self) -> None:
         self.taking.recorded(self.snapshot(size=2000))
+        self.applied = 45
         self.shelf.last_index = 40 + 79
         self.taking.look()
         self.assertFalse(self.taking.is_busy)

@@ -39,7 +39,7 @@ class TakingTests(SnapshotsCase):
 
     def test_a_log_that_has_grown_brings_a_snapshot_by_itself(self) -> None:
         self.cluster.stop_all()
-        limits = Limits(segment_bytes=4096, snapshot_log_bytes=2000, trailing_entries=3, reserve_bytes=0)
+        limits = Limits(segment_bytes=4096, snapshot_log_bytes=2000, trailing_entries=3, reserve_bytes=1)
         self.cluster = self.cluster.__class__(self.mktemp(), 3, machines=self.machines, limits=limits)
         self.cluster.start()
         self.add(100)

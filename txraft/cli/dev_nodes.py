@@ -16,7 +16,6 @@ from txraft.config import NodeConfig
 from txraft.core.entry import Entry
 from txraft.embed import RaftNode
 from txraft.errors import NotApplied
-from txraft.limits import INDEX_MAX
 
 __all__ = ["DevNodes", "peer_ports"]
 
@@ -25,7 +24,9 @@ NAMES = ("n1", "n2", "n3")
 TIMING = {"heartbeat_s": 0.1, "election_s": 0.4}
 """Shorter than on a network: a reload waits for an election. Not too short: a long command holds up all three at once."""
 
-LIMITS = {"segment_bytes": 4_194_304, "snapshot_log_bytes": INDEX_MAX, "trailing_entries": INDEX_MAX, "trailing_bytes": INDEX_MAX, "reserve_bytes": 0}
+NEVER = 1 << 40
+
+LIMITS = {"segment_bytes": 4_194_304, "snapshot_log_bytes": NEVER, "trailing_entries": NEVER, "trailing_bytes": NEVER, "reserve_bytes": 1}
 """The whole log is kept, whatever is made a snapshot of: it is applied from its beginning to each new version of a machine."""
 
 

@@ -14,7 +14,7 @@ from txraft.node.driver import Driver
 from txraft.node.ports import OpenedSnapshot
 from txraft.node.view import Stage, View
 from txraft.node.worker import Worker
-from txraft.storage import File, Storage
+from txraft.storage import File
 
 __all__ = ["Backups"]
 
@@ -26,13 +26,11 @@ class Backups:
 
     Args:
         worker: the one of transfers.
-        driver, storage: what is open; None before it is.
+        driver: None before the directory is open.
     """
 
-    def __init__(
-        self, name: str, view: View, worker: Worker, driver: Callable[[], Driver | None], storage: Callable[[], Storage | None]
-    ) -> None:
-        self._name, self._view, self._worker, self._driver, self._storage = name, view, worker, driver, storage
+    def __init__(self, name: str, view: View, worker: Worker, driver: Callable[[], Driver | None]) -> None:
+        self._name, self._view, self._worker, self._driver = name, view, worker, driver
 
     def take_snapshot(self) -> Deferred[dict[str, Any]]:
         """See `ClientGate.take_snapshot`."""
@@ -44,14 +42,14 @@ class Backups:
 
     def open_snapshot(self) -> Deferred[OpenedSnapshot]:
         """See `ClientGate.open_snapshot`."""
-        driver, storage = self._driver(), self._storage()
-        if driver is None or storage is None or self._view.stage is not Stage.RUNNING:
+        driver = self._driver()
+        if driver is None or self._view.stage is not Stage.RUNNING:
             return fail(self._not_ready("is not running"))
         snapshot = driver.snapshots.taking.newest
         if snapshot is None:
             return fail(NotApplied("no_snapshot", f"node {self._name} has no snapshot yet; take one first"))
         opened: Deferred[OpenedSnapshot] = Deferred(lambda _: None)
-        opening = self._worker.perform(lambda: _or_storage_error(lambda: storage.snapshot_file(snapshot)))
+        opening = self._worker.perform(lambda: _or_storage_error(lambda: driver.snapshots.files.open(snapshot)))
         opening.addCallback(self._opened, snapshot, opened).addErrback(_pass_on, opened)
         return opened
 

@@ -137,7 +137,7 @@ class Node(Service):
             log_clock.now_ms,
             Vitals(self),
             self._staleness_s,
-            Backups(config.name, self.view, self._workers.transfers, lambda: self.driver, lambda: self.storage),
+            Backups(config.name, self.view, self._workers.transfers, lambda: self.driver),
         )
 
     @property

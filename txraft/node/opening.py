@@ -14,8 +14,10 @@ from txraft.core.ids import ServerId
 from txraft.core.log import Log
 from txraft.core.roles import Repair
 from txraft.errors import CorruptState, StorageError
-from txraft.statemachine import Host, Restored
+from txraft.statemachine import Host
+from txraft.statemachine.host_snapshot import Restored
 from txraft.storage import Storage
+from txraft.storage.snapshot_file import open_snapshot
 
 __all__ = ["OpenDirectory", "OpenStorage", "consensus_of", "open_directory", "open_storage"]
 
@@ -53,15 +55,16 @@ def open_directory(open_storage: OpenStorage, config: NodeConfig, host: Host, pr
         MachineUnavailable: the snapshot needs a plug-in that is not installed here.
     """
     storage = open_storage(config, lambda fraction: progress(fraction * READING_SHARE))
+    snapshot = storage.recovered.snapshot
+    if snapshot is None:
+        return OpenDirectory(storage, None)
+    path = storage.snapshot_path(snapshot.index)
     try:
-        snapshot = storage.recovered.snapshot
-        if snapshot is None:
-            return OpenDirectory(storage, None)
-        _, parts = storage.read_snapshot(snapshot)
+        _, parts = open_snapshot(storage.files, path, snapshot)
         return OpenDirectory(storage, host.restored(_told(parts, snapshot.size, progress)))
     except CorruptState as error:
         storage.close()
-        raise StorageError(f"{storage.snapshot_path(snapshot.index)}: whole, but no state of this version of txraft: {error}") from error
+        raise StorageError(f"{path}: whole, but no state of this version of txraft: {error}") from error
     except BaseException:
         storage.close()
         raise
@@ -91,7 +94,7 @@ def open_storage(config: NodeConfig, progress: Callable[[float], None]) -> Stora
         bootstrap=[first],
         limits=config.limits,
         progress=progress,
-        repairable=bool(config.bootstrap.keys() - {config.name}),
+        # TEMP repairable=bool(config.bootstrap.keys() - {config.name}),
     )
 
 

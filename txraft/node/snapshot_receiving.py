@@ -22,8 +22,10 @@ from txraft.core.snapshot import Snapshot
 from txraft.errors import CorruptState, DamagedSnapshot
 from txraft.node.pace import Abandoned, Pace
 from txraft.node.worker import Worker
-from txraft.statemachine import Host, Restored
-from txraft.storage import File, Storage
+from txraft.statemachine import Host
+from txraft.statemachine.host_snapshot import Restored
+from txraft.storage import File
+from txraft.storage.snapshot_files import SnapshotFiles
 
 __all__ = ["SnapshotReceiving"]
 
@@ -80,7 +82,7 @@ class SnapshotReceiving:
         *,
         cluster_id: str,
         worker: Worker,
-        storage: Storage,
+        files: SnapshotFiles,
         host: Host,
         stored: Callable[[ServerId, bytes, int], None],
         received: Callable[[Snapshot], None],
@@ -89,7 +91,7 @@ class SnapshotReceiving:
         on_failure: Callable[[Failure], None],
     ) -> None:
         self._name, self._clock, self._cluster_id, self._worker = name, clock, cluster_id, worker
-        self._storage, self._host, self._rest, self._on_failure = storage, host, rest, on_failure
+        self._files, self._host, self._rest, self._on_failure = files, host, rest, on_failure
         self._stored_to, self._received, self._refused = stored, received, refused
         self.problem = ""
         self._incoming: Incoming | None = None
@@ -124,8 +126,8 @@ class SnapshotReceiving:
         sha256, content = chunk.snapshot.sha256, chunk.content
         if self._file is None or self._file[0] != sha256:
             self._close_file()
-            self._storage.drop_incoming(keep=sha256)
-            self._file = sha256, self._storage.incoming_file(sha256)
+            self._files.drop_incoming(keep=chunk.snapshot)
+            self._file = sha256, self._files.incoming(chunk.snapshot)
         file = self._file[1]
         have = file.size()
         if content and chunk.offset == have and crc32(content) == chunk.crc:
@@ -165,13 +167,13 @@ class SnapshotReceiving:
     def _restore(self, snapshot: Snapshot, pace: Pace | None) -> Restored:
         assert pace is not None
         self._close_file()
-        head, parts = self._storage.read_incoming(snapshot)
+        head, parts = self._files.read_incoming(snapshot)
         if head.cluster_id != self._cluster_id:
             raise CorruptState(f"it is of cluster {head.cluster_id}, not of {self._cluster_id}")
         if (head.index, head.term, head.configurations) != (snapshot.index, snapshot.term, snapshot.configurations):
             raise CorruptState(f"it is of entry {head.index} of term {head.term}, and was announced as another")
         restored = self._host.restored(_paced(parts, pace))
-        self._storage.keep_incoming(snapshot)
+        self._files.keep_incoming(snapshot)
         return restored
 
     def _restored(self, restored: Restored, one: Incoming) -> None:
@@ -209,7 +211,7 @@ class SnapshotReceiving:
 
     def _drop(self) -> None:
         self._close_file()
-        self._storage.drop_incoming()
+        self._files.drop_incoming()
 
     def stop(self) -> None:
         """Take no more; what has come stays for the next start."""

@@ -19,7 +19,8 @@ from txraft.core.effects import ReadChunk
 from txraft.core.ids import ServerId
 from txraft.limits import Limits
 from txraft.node.worker import Worker
-from txraft.storage import File, Storage
+from txraft.storage import File
+from txraft.storage.snapshot_files import SnapshotFiles
 
 __all__ = ["SnapshotSending"]
 
@@ -68,12 +69,12 @@ class SnapshotSending:
         limits: Limits,
         *,
         worker: Worker,
-        storage: Storage,
+        files: SnapshotFiles,
         was_read: Callable[[ReadChunk, bytes, int], None],
         on_failure: Callable[[Failure], None],
     ) -> None:
         self._name, self._clock, self._limits = name, clock, limits
-        self._worker, self._storage = worker, storage
+        self._worker, self._snapshot_files = worker, files
         self._was_read, self._on_failure = was_read, on_failure
         self._transfers: dict[ServerId, Transfer] = {}
         self._files: dict[bytes, File] = {}  # the worker's
@@ -120,7 +121,7 @@ class SnapshotSending:
         sha256 = effect.snapshot.sha256
         file = self._files.get(sha256)
         if file is None:
-            file = self._files[sha256] = self._storage.snapshot_file(effect.snapshot)
+            file = self._files[sha256] = self._snapshot_files.open(effect.snapshot)
         content = file.read(min(effect.bytes_max, max(0, effect.snapshot.size - effect.offset)), effect.offset)
         return content, crc32(content)
 

@@ -26,8 +26,11 @@ from txraft.errors import DiskFailed, NotApplied
 from txraft.limits import Limits
 from txraft.node.pace import Abandoned, Pace
 from txraft.node.worker import Worker
-from txraft.statemachine import Capture, Host
-from txraft.storage import SnapshotHead, Storage
+from txraft.statemachine import Host
+from txraft.statemachine.host_snapshot import Capture
+from txraft.storage import Storage
+from txraft.storage.snapshot_file import SnapshotHead
+from txraft.storage.snapshot_files import SnapshotFiles
 
 __all__ = ["SnapshotTaking"]
 
@@ -89,6 +92,7 @@ class SnapshotTaking:
         cluster_id: str,
         worker: Worker,
         storage: Storage,
+        files: SnapshotFiles,
         host: Host,
         core: ConsensusModule,
         applied: Callable[[], Index],
@@ -98,7 +102,7 @@ class SnapshotTaking:
         on_failure: Callable[[Failure], None],
     ) -> None:
         self._name, self._clock, self._limits, self._cluster_id = name, clock, limits, cluster_id
-        self._worker, self._storage, self._host, self._core = worker, storage, host, core
+        self._worker, self._storage, self._files, self._host, self._core = worker, storage, files, host, core
         self._applied, self._taken, self._random, self._rest, self._on_failure = applied, taken, random, rest, on_failure
         self.newest: Snapshot | None = storage.recovered.snapshot
         self.problem = ""
@@ -180,9 +184,7 @@ class SnapshotTaking:
         def written(size: int) -> None:
             one.written = size
 
-        snapshot = self._storage.write_snapshot(head, capture.parts(), progress=written, pause=one.pace.step)
-        self._storage.keep_snapshot(snapshot)
-        return snapshot
+        return self._files.write(head, capture.parts(), progress=written, pause=one.pace.step)
 
     def _written(self, snapshot: Snapshot) -> None:
         if not self._stopped:

@@ -26,6 +26,8 @@ from txraft.node.snapshot_taking import SnapshotTaking
 from txraft.node.worker import Worker
 from txraft.statemachine import Host
 from txraft.storage import Storage
+from txraft.storage.layout import Layout
+from txraft.storage.snapshot_files import SnapshotFiles
 
 __all__ = ["Snapshots"]
 
@@ -44,6 +46,7 @@ class Snapshots:
         guard: wraps what is called from outside, so that an exception halts the node.
 
     Attributes:
+        files: of all snapshots.
         taking, sending, receiving: the three of them.
     """
 
@@ -66,6 +69,7 @@ class Snapshots:
     ) -> None:
         self._clock, self._core, self._step = clock, core, step
         cluster_id = storage.identity.cluster_id
+        files = self.files = SnapshotFiles(storage, Layout(config.data_dir.absolute(), storage.files))
         self.taking = SnapshotTaking(
             config.name,
             clock,
@@ -73,6 +77,7 @@ class Snapshots:
             cluster_id=cluster_id,
             worker=snapshot_worker,
             storage=storage,
+            files=files,
             host=host,
             core=core,
             applied=applied,
@@ -86,7 +91,7 @@ class Snapshots:
             clock,
             config.limits,
             worker=transfer_worker,
-            storage=storage,
+            files=files,
             was_read=guard(self._was_read),
             on_failure=on_failure,
         )
@@ -95,7 +100,7 @@ class Snapshots:
             clock,
             cluster_id=cluster_id,
             worker=transfer_worker,
-            storage=storage,
+            files=files,
             host=host,
             stored=guard(self._stored),
             received=guard(self._received),
