@@ -96,7 +96,8 @@ class Now(SnapshotCase):
 
     def test_patience(self) -> None:
         self.snapshot("now", "--timeout", "3")
-        self.assertEqual(self.taken, [("a:1", 3.0)])
+        self.snapshot("--timeout", "4", "now", "--endpoints", "b:2")
+        self.assertEqual(self.taken, [("a:1", 3.0), ("b:2", 4.0)])
 
     def test_wrong_usage(self) -> None:
         for arguments in ([], ["nonsense"], ["save"], ["verify"], ["restore", "f"], ["restore", "f", "--data-dir", "d"]):
