@@ -8,15 +8,22 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from tests.cli.cli_case import CliTestCase, Told
+from tests.support.fake_gate import FakeGate
 from txraft.cli import snapshot
 from txraft.config import NodeConfig
 from txraft.core.configuration import Configuration
 from txraft.errors import NotApplied, Outcome, Unknown
 from txraft.limits import Limits
+from txraft.statemachine import Host
+from txraft.statemachine.values import encode_value
 from txraft.storage import Storage
 from txraft.storage.files import REAL_FILES
-from txraft.storage.snapshot_file import SnapshotHead, write_snapshot
+from txraft.storage.layout import Layout
+from txraft.storage.snapshot_file import SnapshotHead, open_snapshot, write_snapshot
+from txraft.wire.requests import InvokeRequest
 
 CONTENT = bytes(range(256)) * 20_000
 
@@ -96,7 +103,8 @@ class Now(SnapshotCase):
 
     def test_patience(self) -> None:
         self.snapshot("now", "--timeout", "3")
-        self.assertEqual(self.taken, [("a:1", 3.0)])
+        self.snapshot("--timeout", "4", "now", "--endpoints", "b:2")
+        self.assertEqual(self.taken, [("a:1", 3.0), ("b:2", 4.0)])
 
     def test_wrong_usage(self) -> None:
         for arguments in ([], ["nonsense"], ["save"], ["verify"], ["restore", "f"], ["restore", "f", "--data-dir", "d"]):
@@ -192,6 +200,19 @@ class Files(SnapshotCase):
         storage.close()
         self.assertEqual((recovered.base_index, recovered.metadata.term), (4_711, 17))
         self.assertEqual(Configuration.decode(recovered.configurations[-1][1]).voters, dict(config.bootstrap))
+
+    def test_the_state_is_that_of_the_backup(self) -> None:
+        gate = FakeGate({"counter": "counter"})
+        add = InvokeRequest(0, 0, "counter", "add", msgspec.Raw(encode_value({"name": "a", "amount": 7})))
+        self.assertEqual(self.successResultOf(gate.call(add)).value(), 7)
+        capture = gate.host.capture()
+        head = SnapshotHead("txraft 9", "c" * 32, capture.index, 3, [], capture.log_time_ms, capture.machines)
+        write_snapshot(REAL_FILES, self.file, head, capture.parts())
+        self.assertEqual(self.restore("--data-dir", str(self.folder / "n1"), "--bootstrap", "n1=a:1").exit_code, 0)
+        _, parts = open_snapshot(REAL_FILES, Layout(self.folder / "n1").snapshot(capture.index))
+        again = Host({"counter": "counter"}, limits=Limits())
+        again.adopt(again.restored(parts))
+        self.assertEqual((again.applied_index, again.digest()), (gate.host.applied_index, gate.host.digest()))
 
     def test_restored_by_a_configuration(self) -> None:
         config = self.folder / "n1.yaml"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 from hypothesis import example, given, settings
@@ -94,10 +96,22 @@ class Views(SynchronousTestCase):
         self.assertEqual(dict(between), {"fig": 7})
         self.assertEqual((len(before), len(between), len(units.frozen())), (2, 1, 0))
 
-    def test_a_view_may_be_read_again(self) -> None:
-        view = SnapshotDict((number, number) for number in range(30)).frozen()
-        self.assertEqual(sorted(view), sorted(view))
-        self.assertEqual(len(list(view)), 30)
+    def test_a_view_is_read_once_and_lets_go_of_what_is_read(self) -> None:
+        class Value:
+            """Something that can be looked for."""
+
+        values = SnapshotDict((number, Value()) for number in range(100))
+        left = [weakref.ref(value) for value in values.values()]
+        view = values.frozen()
+        for number in range(100):
+            values[number] = Value()
+        self.assertEqual(sum(value() is not None for value in left), 100)
+        reading = iter(view)
+        for _ in range(50):
+            next(reading)
+        gc.collect()
+        self.assertLess(sum(value() is not None for value in left), 60)
+        self.assertEqual((len(view), len(list(view)), list(view)), (100, 50, []))
 
     def test_writing_between_any_two_steps_of_an_iteration(self) -> None:
         """What another thread may see: it can be interrupted between any two pairs, and everything may change then."""

@@ -39,6 +39,7 @@ def run(settings: Settings, arguments: list[str]) -> int:
     verify.set_defaults(act=_verify)
     stat = choices.add_parser("stat", help="figures", description="How much of what is in it.")
     stat.set_defaults(act=_stat)
+    add_common_options(parser)
     for subparser in (show, verify, stat):
         subparser.add_argument("directory", type=Path, metavar="DIRECTORY", help="data directory of a node")
         add_common_options(subparser)

@@ -39,7 +39,7 @@ def run(settings: Settings, arguments: list[str]) -> int:
     saving.add_argument("file", type=Path, metavar="FILE", help="replaced if it exists, once the new one is whole")
     saving.add_argument("--now", action="store_true", help="let the node take a fresh one first")
     saving.set_defaults(act=_save)
-    for subparser in (now, saving, add_verify(choices), add_restore(choices)):
+    for subparser in (parser, now, saving, add_verify(choices), add_restore(choices)):
         add_common_options(subparser)
     given = parser.parse_args(arguments)
     status: int = given.act(with_options(settings, given), given)

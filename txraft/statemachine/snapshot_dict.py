@@ -26,18 +26,24 @@ _ABSENT: Any = object()
 
 
 class FrozenView(Generic[K, V]):
-    """Keys and values of a `SnapshotDict` as they were: pairs in no order, as often as wanted, in any thread."""
+    """Keys and values of a `SnapshotDict` as they were: pairs in no order, in any thread, once.
 
-    __slots__ = ("_length", "_shards")
+    What is read is let go of: it may be the last that is left of a state which has long changed, and to free all of that at the end would
+    hold up everybody.
+    """
 
-    def __init__(self, shards: tuple[dict[K, V], ...], length: int) -> None:
-        self._shards, self._length = shards, length
+    __slots__ = ("_length", "_reading")
+
+    def __init__(self, shards: Iterable[dict[K, V]], length: int) -> None:
+        left: list[Any] = [None, *shards]
+        self._length = length
+        self._reading: Iterator[tuple[K, V]] = chain.from_iterable(map(dict.items, iter(left.pop, None)))
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[tuple[K, V]]:
-        return chain.from_iterable(map(dict.items, self._shards))
+        return self._reading
 
 
 class SnapshotDict(MutableMapping[K, V]):
@@ -73,7 +79,7 @@ class SnapshotDict(MutableMapping[K, V]):
     def frozen(self) -> FrozenView[K, V]:
         """All keys and values as they are now, whatever is done to this dict later."""
         self._generation += 1
-        return FrozenView(tuple(self._shards), self._length)
+        return FrozenView(self._shards, self._length)
 
     def own(self, key: K) -> V:
         """The value of a key to be changed in place: a copy of it takes its place first, if a view may still see it.

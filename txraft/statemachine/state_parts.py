@@ -40,7 +40,7 @@ STATE_VERSION = 1
 ITEM_BYTES_MAX = 67_108_864
 """Longest item: what reads it must be able to hold it, and nothing else happens while it is encoded."""
 
-THINGS_MAX = 1_024
+THINGS_MAX = 256
 """Sessions, events or items in a part. Tiny ones take longer than their bytes tell."""
 
 SNAPSHOT_IS_A_GENERATOR = (
