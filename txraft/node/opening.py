@@ -94,7 +94,7 @@ def open_storage(config: NodeConfig, progress: Callable[[float], None]) -> Stora
         bootstrap=[first],
         limits=config.limits,
         progress=progress,
-        # TEMP repairable=bool(config.bootstrap.keys() - {config.name}),
+        repairable=bool(config.bootstrap.keys() - {config.name}),
     )
 
 
