@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from unittest import mock
@@ -9,8 +10,9 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.disk import flip_bit, vote
+from tests.support.simulated_files import SimulatedFiles
 from txraft.core.effects import Metadata
-from txraft.errors import Halted, StorageError
+from txraft.errors import DiskFull, Halted
 from txraft.limits import INDEX_MAX, NAME_LENGTH_MAX
 from txraft.storage.layout import Layout
 from txraft.storage.metadata import MetadataFiles
@@ -24,16 +26,15 @@ class MetadataTests(SynchronousTestCase):
         self.layout.prepare()
 
     def files(self) -> MetadataFiles:
-        files = MetadataFiles.read(self.layout, SEED, required=False)
+        files = MetadataFiles.read(self.layout, SEED)
         self.addCleanup(files.close)
         return files
 
     def current(self) -> Metadata | None:
         return self.files().current
 
-    def test_nothing_is_nothing_unless_it_is_required(self) -> None:
+    def test_nothing_is_nothing(self) -> None:
         self.assertIsNone(self.current())
-        self.assertRaises(StorageError, MetadataFiles.read, self.layout, SEED, required=True)
 
     def test_the_last_written_comes_back(self) -> None:
         files = self.files()
@@ -93,13 +94,38 @@ class MetadataTests(SynchronousTestCase):
             self.assertEqual(self.current(), vote(7, "n2"))
             path.write_bytes(content)
 
-    def test_both_spoiled_is_refused_by_name(self) -> None:
+    def test_both_spoiled_is_nothing(self) -> None:
         self.files().write(vote(7, "n1"), 0)
         for path in self.layout.metadata:
             flip_bit(path, 20)
-        refusal = self.assertRaises(StorageError, MetadataFiles.read, self.layout, SEED, required=True)
-        for path in self.layout.metadata:
-            self.assertIn(path.name, str(refusal))
+        self.assertIsNone(self.current())
+
+    def test_what_the_disk_does_not_give_back_is_not_there(self) -> None:
+        files = SimulatedFiles()
+        layout = Layout(Path("/n1"), files)
+        layout.prepare()
+        MetadataFiles.read(layout, SEED).write(vote(7, "n1"), 0)
+        for path in layout.metadata:
+            files.fail("read", errno.EIO, name=path.name)
+            self.assertEqual(MetadataFiles.read(layout, SEED).current, vote(7, "n1"))
+        for path in layout.metadata:
+            files.fail("read", errno.EIO, name=path.name)
+        self.assertIsNone(MetadataFiles.read(layout, SEED).current)
+        files.fail("read", errno.EACCES, name=layout.metadata[0].name)
+        self.assertRaises(OSError, MetadataFiles.read, layout, SEED)
+
+    def test_a_full_disk_leaves_what_was_durable_and_the_same_may_be_written_again(self) -> None:
+        for number in (0, 1):
+            files = SimulatedFiles()
+            layout = Layout(Path("/n1"), files)
+            layout.prepare()
+            metadata = MetadataFiles.read(layout, SEED)
+            metadata.write(vote(7, "n1"), 0)
+            files.fail("write", errno.ENOSPC, after=number)
+            self.assertRaises(DiskFull, metadata.write, vote(8), 0)
+            self.assertEqual(MetadataFiles.read(layout, SEED).current, vote(8) if number else vote(7, "n1"))
+            metadata.write(vote(8), 0)
+            self.assertEqual(MetadataFiles.read(layout, SEED).current, vote(8))
 
     def test_what_was_read_is_written_and_synced_before_the_other_file_is_touched(self) -> None:
         """After kill -9 the newest may be in the kernel's memory only; the other file may be the only one on disk."""

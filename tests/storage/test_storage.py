@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -26,11 +27,15 @@ from tests.support.disk import (
     vote,
     whole_log,
 )
+from tests.support.simulated_files import SimulatedFiles
 from txraft.core.effects import Persist
 from txraft.core.entry import Entry
 from txraft.core.ids import Index
-from txraft.errors import DiskFailed, Halted, StorageError
+from txraft.errors import DiskFailed, DiskFull, Halted, StorageError
 from txraft.limits import INDEX_MAX
+from txraft.storage import Storage
+
+ROOT = Path("/n1")
 
 
 class StorageCase(SynchronousTestCase):
@@ -216,38 +221,6 @@ class FailureTests(StorageCase):
         self.assertEqual(fdatasync.call_count, 1)
         self.assertEqual(whole_log(self.storage), [*BOOTSTRAP, *commands("a")])
 
-    def test_scenario_62_a_full_disk_stops_writing_and_leaves_what_was_there(self) -> None:
-        full = OSError(errno.ENOSPC, "No space left on device")
-        pwrite = os.pwrite
-
-        def half(fd: int, content: bytes, offset: int) -> int:
-            if offset >= 200:
-                raise full
-            return pwrite(fd, content[: 200 - offset], offset)
-
-        with mock.patch.object(os, "pwrite", half), no_sync():
-            failure = self.assertRaises(DiskFailed, self.storage.write, [persist(3, commands("b" * 900))])
-            self.assertIn("free space", str(failure))
-        self.assertRaises(DiskFailed, self.storage.write, [persist(3, commands("b"))])
-        self.assertEqual(whole_log(self.storage), [*BOOTSTRAP, *commands("a")])
-        kill(self.storage, self.root)
-        with no_sync():
-            storage = open_storage(self.root)
-            self.assertEqual(whole_log(storage), [*BOOTSTRAP, *commands("a")])
-            self.assertIsNotNone(storage.recovered.torn_tail)
-            storage.write([persist(3, commands("c"))])
-            storage.close()
-
-    def test_scenario_62_no_room_for_another_segment_leaves_what_was_there(self) -> None:
-        with no_sync(), mock.patch.object(os, "posix_fallocate", side_effect=OSError(errno.ENOSPC, "No space left on device")):
-            self.assertRaises(DiskFailed, self.storage.write, [persist(3, commands("b" * 5000))])
-        self.storage.close()
-        with no_sync():
-            storage = open_storage(self.root)
-        self.assertEqual(whole_log(storage), [*BOOTSTRAP, *commands("a")])
-        self.assertEqual(sorted(path.name for path in (self.root / "log").iterdir()), [segments(self.root)[0].name])
-        storage.close()
-
     def test_an_interrupted_write_is_final(self) -> None:
         with mock.patch.object(os, "fdatasync", side_effect=KeyboardInterrupt):
             self.assertRaises(KeyboardInterrupt, self.storage.write, [persist(3, commands("b"))])
@@ -274,6 +247,130 @@ class FailureTests(StorageCase):
             self.storage.close()
         self.assertRaises(StorageError, self.storage.write, [persist(3, commands("b"))])
         self.assertRaises(StorageError, self.storage.read, Index(1), 100)
+
+
+class FullDiskTests(SynchronousTestCase):
+    """Scenario 62: canonical #470, dqlite PR #401, NATS #5382: a full disk costs nothing that was there, and time is all that is lost."""
+
+    def setUp(self) -> None:
+        self.files = SimulatedFiles()
+        self.storage = open_storage(ROOT, files=self.files)
+        self.storage.write([persist(2, commands("a"))])
+
+    def require_kept(self, *more: Entry) -> None:
+        """What is there, is there after kill -9 and after a power cut, too."""
+        expected = [*BOOTSTRAP, *commands("a"), *more]
+        self.assertEqual(whole_log(self.storage), expected)
+        for image in (self.files.killed(), self.files.lost()):
+            storage = open_storage(ROOT, files=image)
+            self.assertEqual(whole_log(storage), expected)
+            storage.close()
+
+    def test_scenario_62_a_write_without_room_is_tried_again_as_it_was(self) -> None:
+        write = [persist(3, commands("b" * 300, term=2), metadata=vote(2, "n1"))]
+        for _ in range(3):
+            self.files.fail("write", errno.ENOSPC)
+            refusal = self.assertRaises(DiskFull, self.storage.write, write)
+            self.assertIn("no room", str(refusal))
+            self.require_kept()
+        self.storage.write(write)
+        self.require_kept(*commands("b" * 300, term=2))
+
+    def test_scenario_62_no_room_at_any_call_of_a_write_loses_nothing(self) -> None:
+        for size in (300, 5000):
+            write = [persist(3, commands("b" * size, term=2), metadata=vote(2, "n1"))]
+            for call in ("create", "preallocate", "write", "rename"):
+                for after in range(4):
+                    self.setUp()
+                    failure = self.files.fail(call, errno.ENOSPC, after=after)
+                    try:
+                        self.storage.write(write)
+                    except DiskFull:
+                        self.require_kept()
+                        self.storage.write(write)
+                    self.require_kept(*commands("b" * size, term=2))
+                    self.assertEqual(self.files.names(ROOT / "log"), [name for name in self.files.names(ROOT / "log") if name != "new"])
+                    if not failure.happened:
+                        break
+
+    def test_what_there_was_room_for_does_not_come_back_behind_another_record(self) -> None:
+        """Two records of which there was room for one and a half; then another of the same length as the first."""
+        segment = self.files.names(ROOT / "log")[0]
+        end = self.storage.usage()["bytes"]
+        self.files.open(ROOT / "log" / segment, write=True).truncate(end)
+        self.files.capacity = self.files.used_bytes() + 700
+        write = [
+            persist(3, commands("b" * 300)),
+            persist(3, commands("c" * 200), truncate=True),
+            persist(3, commands("d" * 500), truncate=True),
+        ]
+        self.assertRaises(DiskFull, self.storage.write, write)
+        self.files.capacity = None
+        self.storage.write([persist(3, commands("e" * 300))])
+        self.require_kept(*commands("e" * 300))
+
+    def test_a_full_disk_that_shows_in_a_sync_is_final(self) -> None:
+        for call, size in (("sync_content", 100), ("sync", 5000), ("sync_directory", 5000)):
+            self.setUp()
+            self.files.fail(call, errno.ENOSPC)
+            self.assertRaises(DiskFailed, self.storage.write, [persist(3, commands("b" * size))])
+            self.assertRaises(DiskFailed, self.storage.write, [persist(3, commands("b" * size))])
+
+    def test_other_errors_of_a_write_are_final(self) -> None:
+        self.files.fail("write", errno.EIO)
+        self.assertRaises(DiskFailed, self.storage.write, [persist(3, commands("b"))])
+        self.assertRaises(DiskFailed, self.storage.write, [persist(3, commands("b"))])
+
+    def test_reads_go_on(self) -> None:
+        self.files.fail("write", errno.ENOSPC)
+        self.assertRaises(DiskFull, self.storage.write, [persist(3, commands("b"))])
+        self.assertEqual(self.storage.read(Index(2), 100), commands("a"))
+
+
+class ReserveTests(SynchronousTestCase):
+    LIMITS = replace(small(), reserve_bytes=10_000)
+
+    def setUp(self) -> None:
+        self.files = SimulatedFiles()
+
+    def open(self) -> Storage:
+        return open_storage(ROOT, files=self.files, limits=self.LIMITS)
+
+    def test_it_is_made_when_there_is_room_for_twice_as_much_given_up_and_restored(self) -> None:
+        storage = self.open()
+        self.assertEqual(self.files.size(ROOT / "reserve"), 10_000)
+        storage.release_reserve()
+        self.assertFalse(self.files.is_file(ROOT / "reserve"))
+        self.files.capacity = self.files.used_bytes() + 19_999
+        self.assertFalse(storage.restore_reserve())
+        self.files.capacity += 1
+        self.assertTrue(storage.restore_reserve())
+        self.assertTrue(storage.restore_reserve())
+        self.assertEqual(self.files.size(ROOT / "reserve"), 10_000)
+
+    def test_it_is_given_up_when_a_server_could_not_start_without(self) -> None:
+        storage = self.open()
+        storage.write([persist(2, commands("a"))])
+        self.files = self.files.killed()
+        self.files.capacity = self.files.used_bytes()
+        storage = self.open()
+        self.assertEqual(whole_log(storage), [*BOOTSTRAP, *commands("a")])
+        self.assertFalse(self.files.is_file(ROOT / "reserve"))
+        self.files = self.files.killed()
+        self.files.capacity = self.files.used_bytes()
+        self.assertIn("No space left", str(self.assertRaises(StorageError, self.open)))
+        self.files.capacity = None
+        self.open().close()
+        self.assertTrue(self.files.is_file(ROOT / "reserve"))
+
+    def test_none_is_made_when_none_is_wanted_and_errors_of_the_disk_are_told(self) -> None:
+        open_storage(ROOT, files=self.files).close()
+        self.assertFalse(self.files.is_file(ROOT / "reserve"))
+        self.files.fail("preallocate", errno.ENOSPC, name="reserve")
+        storage = self.open()
+        self.assertFalse(self.files.is_file(ROOT / "reserve"))
+        self.files.fail("preallocate", errno.EIO, name="reserve")
+        self.assertRaises(OSError, storage.restore_reserve)
 
 
 class RealDiskTests(StorageCase):

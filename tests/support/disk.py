@@ -80,7 +80,7 @@ def vote(term: int, voted_for: str | None = None) -> Metadata:
 
 
 def small(segment_bytes: int = 4096, log_cache_bytes_max: int = 1 << 20) -> Limits:
-    return Limits(segment_bytes=segment_bytes, log_cache_bytes_max=log_cache_bytes_max)
+    return Limits(segment_bytes=segment_bytes, log_cache_bytes_max=log_cache_bytes_max, reserve_bytes=0)
 
 
 def open_storage(root: Path, *, limits: Limits | None = None, bootstrap: list[Entry] | None = None, **others: Any) -> Storage:

@@ -225,6 +225,13 @@ class SimulatedFiles:
         gone = self._lead(directory, name, None)
         self._lead(*os.path.split(new), contents).moved_from = gone
 
+    def link(self, path: Path, new: Path) -> None:
+        contents = self._contents(path)
+        if self.is_file(new):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(new))
+        self.note("link", new)
+        self._lead(*os.path.split(new), contents)
+
     def remove(self, path: Path) -> None:
         if self.is_file(path):
             self.note("remove", path)
@@ -299,7 +306,8 @@ class SimulatedFiles:
 
     def used_bytes(self) -> int:
         """What all files take, preallocated space counted."""
-        return sum(found.size for names in self._names.values() for found in names.values() if isinstance(found, Contents))
+        files = {id(found): found for names in self._names.values() for found in names.values() if isinstance(found, Contents)}
+        return sum(found.size for found in files.values())
 
     # Worlds after a crash.
 

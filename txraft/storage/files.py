@@ -15,7 +15,7 @@ from typing import Protocol
 
 from attrs import define
 
-__all__ = ["REAL_FILES", "File", "FileSystem", "replace_durably"]
+__all__ = ["REAL_FILES", "File", "FileSystem", "is_full", "replace_durably"]
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -87,6 +87,9 @@ class FileSystem(Protocol):
 
     def rename(self, old: Path, new: Path) -> None:
         """Give a file another name, in place of what had it."""
+
+    def link(self, path: Path, new: Path) -> None:
+        """Give a file one more name, which nothing has."""
 
     def remove(self, path: Path) -> None:
         """Remove a file; it may be missing."""
@@ -200,6 +203,9 @@ class _RealFiles:
     def rename(self, old: Path, new: Path) -> None:
         old.replace(new)
 
+    def link(self, path: Path, new: Path) -> None:
+        new.hardlink_to(path)
+
     def remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)
 
@@ -217,6 +223,11 @@ class _RealFiles:
 
 REAL_FILES: FileSystem = _RealFiles()
 """The operating system's."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether it means that there is no room."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def replace_durably(files: FileSystem, path: Path, content: bytes) -> None:

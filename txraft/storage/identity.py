@@ -14,7 +14,7 @@ from attrs import define, evolve, frozen
 
 from txraft.errors import DataDirectoryInUse, ForeignDirectory, StorageError
 from txraft.limits import INDEX_MAX
-from txraft.storage.files import File, replace_durably
+from txraft.storage.files import File, is_full, replace_durably
 from txraft.storage.layout import FORMAT_VERSION, Layout
 from txraft.storage.records import seal, unseal
 from txraft.storage.segment import Origin
@@ -82,8 +82,13 @@ class DirectoryLock:
                 pid = file.read(20, 0).strip()
                 holder = f"process {int(pid)}" if pid.isdigit() else "another process"
                 raise DataDirectoryInUse(f"{layout.root} is in use by {holder}; stop it first, or name another data directory")
-            file.truncate(0)
-            file.write(b"%d\n" % os.getpid(), 0)
+            try:
+                file.truncate(0)
+                file.write(b"%d\n" % os.getpid(), 0)
+            except OSError as error:
+                # The number is for people; the lock holds without it.
+                if not is_full(error):
+                    raise
         except BaseException:
             file.close()
             raise

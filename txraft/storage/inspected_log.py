@@ -44,8 +44,12 @@ def verify_directory(layout: Layout, progress: Callable[[float], None]) -> Recov
     claim = _claim_of(layout)
     if not layout.segments() and claim.identity.incarnation == 0:
         return None  # An opening would begin a log here.
-    _, recovery = Opening(layout, claim, [], Limits(log_cache_bytes_max=1), progress).examine()
-    return recovery
+    opening = Opening(layout, claim, [], Limits(log_cache_bytes_max=1), progress)
+    try:
+        opening.examine()
+    finally:
+        opening.close()
+    return opening.recovery
 
 
 @define
@@ -80,7 +84,7 @@ class InspectedLog:
             OSError: the disk does not answer.
         """
         claim = _claim_of(layout)
-        metadata = MetadataFiles.read(layout, claim.origin.seed, required=False)
+        metadata = MetadataFiles.read(layout, claim.origin.seed)
         recovery = Recovery(layout, claim.origin, Replay(1), metadata.durable_upto, progress)
         try:
             if layout.segments():

@@ -11,6 +11,7 @@ Source: Figure 3.1, persistent state; §3.8.
 
 from __future__ import annotations
 
+import errno
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -20,9 +21,9 @@ from attrs import define, field
 
 from txraft.core.effects import Metadata
 from txraft.core.ids import ServerId, Term
-from txraft.errors import Halted, LostVotes
+from txraft.errors import DiskFull, Halted
 from txraft.limits import INDEX_MAX
-from txraft.storage.files import File
+from txraft.storage.files import File, is_full
 from txraft.storage.layout import FORMAT_VERSION, Layout
 from txraft.storage.records import seal, unseal
 
@@ -61,13 +62,11 @@ class MetadataFiles:
     _open_files: list[File] = field(factory=list)
 
     @classmethod
-    def read(cls, layout: Layout, seed: int, *, required: bool) -> MetadataFiles:
+    def read(cls, layout: Layout, seed: int) -> MetadataFiles:
         """Find out what the files hold; nothing is changed.
 
-        With `required`, a server has run here, so that there must be something.
-
         Raises:
-            LostVotes: it is required and neither file holds it.
+            OSError: the disk does not answer.
         """
         files = cls(layout, seed)
         found = [_read(layout, path, seed) for path in layout.metadata]
@@ -76,11 +75,6 @@ class MetadataFiles:
                 files.current = Metadata(Term(stored.term), ServerId(stored.voted_for) if stored.voted_for is not None else None)
                 files.durable_upto, files._version, files._newest = stored.durable_upto, stored.version, number
                 files._content = files._seal(stored)
-        if files.current is None and required:
-            raise LostVotes(
-                f"{layout.metadata[0]} and {layout.metadata[1].name}: neither holds a readable term and vote, so this server could vote "
-                "twice in a term"
-            )
         return files
 
     def write(self, metadata: Metadata, durable_upto: int) -> None:
@@ -88,6 +82,7 @@ class MetadataFiles:
 
         Raises:
             Halted: they do not fit.
+            DiskFull: there is no room; what was durable still is. The same may be written again.
             OSError: they may or may not be on disk.
         """
         if not self._open_files:
@@ -95,11 +90,11 @@ class MetadataFiles:
         stored = _Stored(self._version + 1, metadata.term, metadata.voted_for, durable_upto)
         content = self._seal(stored)
         oldest = 1 - self._newest
-        self._open_files[oldest].write(content, 0)
+        self._put(oldest, content)
         self._open_files[oldest].sync_content()
         self.current, self.durable_upto = metadata, durable_upto
         self._version, self._newest = stored.version, oldest
-        self._open_files[1 - oldest].write(content, 0)
+        self._put(1 - oldest, content)
 
     @property
     def term(self) -> Term:
@@ -125,6 +120,15 @@ class MetadataFiles:
             self._open_files[self._newest].write(self._content, 0)
             self._open_files[self._newest].sync_content()
 
+    def _put(self, number: int, content: bytes) -> None:
+        """Write one of the files; the other is whole, and holds what is durable."""
+        try:
+            self._open_files[number].write(content, 0)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            raise DiskFull(f"there is no room in {self.layout.metadata[number]} for term and vote") from error
+
     def _seal(self, stored: _Stored) -> bytes:
         content = seal(_MAGIC, msgspec.msgpack.encode(stored), self.seed).ljust(_FILE_BYTES, b"\0")
         if len(content) > _FILE_BYTES or not 0 <= stored.term <= INDEX_MAX:
@@ -138,11 +142,15 @@ class MetadataFiles:
 
 
 def _read(layout: Layout, path: Path, seed: int) -> _Stored | None:
-    """What one file holds; None if it is not there or not whole."""
+    """What one file holds; None if it is not there, not whole, or not given back by the disk."""
     try:
         with closing(layout.files.open(path)) as file:
             content = unseal(_MAGIC, file.read(_FILE_BYTES, 0), seed)
     except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
         return None
     try:
         return None if content is None else msgspec.msgpack.decode(content, type=_Stored)

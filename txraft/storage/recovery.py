@@ -47,6 +47,7 @@ class Recovery:
         segments: those that were read, oldest first; of the last one what is good.
         base_segment: where the newest record is that says where the log begins.
         last_sequence: number of the last good record.
+        is_read: all segments were read; whatever is wrong, it is not in one of them.
         torn_tail: one sentence on what `repair` cuts off, if anything.
     """
 
@@ -59,6 +60,7 @@ class Recovery:
     segments: list[Segment] = field(factory=list)
     base_segment: Segment | None = None
     last_sequence: int = 0
+    is_read: bool = False
     torn_tail: str | None = None
     _uncertain: deque[tuple[int, int]] = field(factory=deque)
     _bytes_total: int = 0
@@ -82,6 +84,7 @@ class Recovery:
                     raise
                 at = self.segments[-1].end if self.segments and self.segments[-1].path == path else 0
                 raise DamagedLog(str(path), at, self.layout.files.size(path), "the disk does not give it back") from error
+        self.is_read = True
         self._require_whole()
 
     def _read_segment(self, first_sequence: int, path: Path, *, newest: bool) -> None:

@@ -87,7 +87,7 @@ def _fill(layout: Layout, source: Path, seed: Seed, progress: Callable[[int], No
     claim = Claim.draw(layout, seed.cluster_id, seed.server_id)
     head, parts = open_snapshot(files, source)
     with closing(parts):
-        with closing(MetadataFiles.read(layout, claim.origin.seed, required=False)) as metadata:
+        with closing(MetadataFiles.read(layout, claim.origin.seed)) as metadata:
             metadata.write(Metadata(Term(head.term), None), 0)
         head = structs.replace(head, cluster_id=seed.cluster_id, configurations=[(head.index, seed.configuration)])
         snapshot = write_snapshot(files, layout.new_snapshot, head, parts, progress=progress)

@@ -6,15 +6,17 @@ mere presence proves that every record before it is durable.
 
 from __future__ import annotations
 
+import errno
 import struct
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
 from attrs import define, field
 
-from txraft.errors import DamagedLog, StorageError
-from txraft.storage.files import File
+from txraft.errors import DamagedLog, DiskFull, StorageError
+from txraft.storage.files import File, is_full
 from txraft.storage.layout import FORMAT_VERSION, Layout
 
 __all__ = ["SEGMENT_HEADER_BYTES", "Begin", "OpenSegment", "Origin", "Segment"]
@@ -77,19 +79,27 @@ class Segment:
 
     @classmethod
     def create(cls, layout: Layout, origin: Origin, begin: Begin, *, records: bytes, size: int) -> Segment:
-        """Make a segment durable together with its first records; a crash leaves it whole or not there at all."""
+        """Make a segment durable together with its first records; a crash leaves it whole or not there at all.
+
+        Raises:
+            DiskFull: there is no room for it, and it is not there.
+            OSError: it may or may not be there.
+        """
         header = _HEADER.pack(_MAGIC, origin.mark, *begin)
         header += _CRC.pack(crc32(header, origin.seed))
         content = header.ljust(SEGMENT_HEADER_BYTES, b"\0") + records
-        file = layout.files.open(layout.new_segment, create=True, empty=True)
-        try:
-            file.preallocate(size)
-            file.write(content, 0)
-            file.sync()
-        finally:
-            file.close()
         path = layout.segment(begin.first_sequence)
-        layout.files.rename(layout.new_segment, path)
+        try:
+            with closing(layout.files.open(layout.new_segment, create=True, empty=True)) as file:
+                file.preallocate(size)
+                file.write(content, 0)
+                _sync(file)
+            layout.files.rename(layout.new_segment, path)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            layout.files.remove(layout.new_segment)
+            raise DiskFull(f"there is no room in {layout.log} for another segment of the log") from error
         layout.files.sync_directory(layout.log)
         return cls(path, *begin, end=len(content))
 
@@ -111,6 +121,14 @@ class Segment:
             if magic[:-1] == _MAGIC[:-1] and magic != _MAGIC:
                 raise StorageError(f"{path}: its format is of version {magic[-1:]!r}, which this version of txraft cannot read")
         raise DamagedLog(str(path), 0, SEGMENT_HEADER_BYTES, "the header of the segment is unreadable")
+
+
+def _sync(file: File) -> None:
+    """Sync a file, and let no failure of it pass for a full disk: nobody knows what is on it then."""
+    try:
+        file.sync()
+    except OSError as error:
+        raise (OSError(errno.EIO, f"fsync: {error.strerror or error}") if is_full(error) else error) from error
 
 
 def _is_whole(raw: bytes, seed: int) -> bool:
@@ -142,13 +160,25 @@ class OpenSegment:
 
         The first write into preallocated blocks makes the file system note that they are in use now, which doubles the price of an
         fdatasync. So zeros are written ahead, 256 KiB at a time, together with the records that first get there.
+
+        Raises:
+            DiskFull: there is no room, and nothing of them is left in the file.
+            OSError: they may or may not be on disk.
         """
         offset, end = self.segment.end, self.segment.end + len(records)
         ahead = 0
         if end > self._zeroed_upto:
             ahead = max(0, min(len(_ZEROS), self.size - end))
             records += _ZEROS[:ahead]
-        self.file.write(records, offset)
+        try:
+            self.file.write(records, offset)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            # What there was room for would fit behind another record of the same length one day.
+            self.file.truncate(offset)
+            self._zeroed_upto = offset
+            raise DiskFull(f"there is no room in {self.segment.path} for more of the log") from error
         self.file.sync_content()
         self._zeroed_upto = max(self._zeroed_upto, end + ahead)
         self.segment.end = end

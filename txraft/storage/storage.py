@@ -16,16 +16,19 @@ from txraft.core.effects import Metadata, Persist
 from txraft.core.entry import Entry
 from txraft.core.ids import Index
 from txraft.core.snapshot import Snapshot
-from txraft.errors import DiskFailed, Halted, StorageError
+from txraft.errors import DiskFailed, DiskFull, Halted, StorageError
 from txraft.limits import Limits
-from txraft.storage.files import REAL_FILES, FileSystem
+from txraft.storage.files import REAL_FILES, FileSystem, is_full
 from txraft.storage.identity import Claim, DirectoryIdentity, DirectoryLock
 from txraft.storage.layout import Layout
 from txraft.storage.log_files import LogFiles
 from txraft.storage.metadata import MetadataFiles
 from txraft.storage.opening import Opening
 from txraft.storage.records import Run
+from txraft.storage.repair import Repair
+from txraft.storage.repair_note import RepairNote
 from txraft.storage.replay import Recovered
+from txraft.storage.reserve import Reserve
 from txraft.storage.runs import Runs
 from txraft.storage.shelf import Shelf
 
@@ -51,6 +54,7 @@ class Storage:
     _lock: DirectoryLock
     _metadata: MetadataFiles
     _log: LogFiles
+    _reserve: Reserve
     _held: frozenset[int] = frozenset()
     _failure: str = ""
     _closed: bool = False
@@ -66,6 +70,7 @@ class Storage:
         limits: Limits,
         progress: Callable[[float], None] = _ignore_progress,
         files: FileSystem = REAL_FILES,
+        repairable: bool = False,
     ) -> Storage:
         """Claim a directory, read back what it holds and make that durable.
 
@@ -77,28 +82,41 @@ class Storage:
             limits: sizes.
             progress: called with 0 to 1 while the log is read, in this thread.
             files: where the directory is.
+            repairable: there are peers who have what is damaged here: move that aside, and open with what is left.
 
         Raises:
             DataDirectoryInUse: somebody has it open.
             ForeignDirectory: it is another server's.
-            DamagedDirectory: something durable is unreadable or missing; nothing was changed.
+            DamagedDirectory: something durable is unreadable or missing, and it is not repairable; nothing was changed.
             StorageError: it cannot be used or trusted for another reason.
         """
         layout = Layout(root.absolute(), files)
-        try:
+        reserve = Reserve(layout, limits.reserve_bytes)
+
+        def open_() -> Storage:
             with ExitStack() as undo:
                 layout.prepare()
                 lock = DirectoryLock.take(layout)
                 undo.callback(lock.release)
-                claim = Claim.stake(layout, cluster_id, server_id)
-                opening = Opening(layout, claim, bootstrap, limits, progress)
-                metadata, recovery = opening.examine()
-                undo.callback(metadata.close)
-                log, recovered = opening.finish(metadata, recovery)
+                opening = Opening(layout, Claim.stake(layout, cluster_id, server_id), bootstrap, limits, progress)
+                undo.callback(opening.close)
+                repair = Repair(opening)
+                (repair if repairable else opening).examine()
+                log, recovered = opening.finish(repair.moved)
                 undo.callback(log.close)
-                storage = cls(claim.next_incarnation(), recovered, layout, lock, metadata, log)
+                storage = cls(opening.claim.next_incarnation(), recovered, layout, lock, opening.metadata, log, reserve)
+                reserve.make()
                 undo.pop_all()
                 return storage
+
+        try:
+            try:
+                return open_()
+            except (OSError, DiskFull) as error:
+                if not (is_full(error) or isinstance(error, DiskFull)) or not reserve.exists():
+                    raise
+                reserve.release()
+                return open_()
         except OSError as error:
             raise StorageError(f"{error.filename or root}: {error.strerror or error}; the data directory cannot be opened") from error
 
@@ -108,6 +126,7 @@ class Storage:
         Of several changes of term and vote only the last is written: it replaces the others, and is durable before any entry.
 
         Raises:
+            DiskFull: there is no room. Nothing is lost: the same may be written again once there is room.
             DiskFailed: a write or fsync failed, now or earlier. Nobody knows what is on disk; nothing is tried again.
             Halted: the caller asked for what no log can be (a hole, a term that was not made durable); nothing was written.
         """
@@ -131,11 +150,13 @@ class Storage:
             if batch is not None:
                 log.append(batch)
             self._tidy_up(runs)
+            if any(persist.repaired for persist in persists):
+                RepairNote.remove(self._layout)
         except OSError as error:
             self._failure = _sentence(self._layout.root, error)
             raise DiskFailed(self._failure) from error
-        except Halted:
-            # Raised by what checks before it writes: term and vote do not fit.
+        except (Halted, DiskFull):
+            # Term and vote do not fit, or there is no room: either is found before anything is changed.
             raise
         except BaseException:
             self._failure = f"a write to {self._layout.root} was interrupted; nobody knows what is on disk"
@@ -198,6 +219,22 @@ class Storage:
     def snapshot_path(self, index: int) -> Path:
         """Where the snapshot up to this entry is."""
         return self._layout.snapshot(index)
+
+    def release_reserve(self) -> None:
+        """Give up the space that is kept for a full disk.
+
+        Raises:
+            OSError: it may or may not be free.
+        """
+        self._reserve.release()
+
+    def restore_reserve(self) -> bool:
+        """Set it aside again if there is room; whether it is there.
+
+        Raises:
+            OSError: the disk does not answer.
+        """
+        return self._reserve.make()
 
     def hold_snapshots(self, snapshots: Iterable[Snapshot]) -> None:
         """These are being sent: until something else is said, recording a newer one does not remove them. From any thread."""
