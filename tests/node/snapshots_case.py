@@ -18,7 +18,7 @@ SHORT = Limits(
     log_cache_bytes_max=2000,
     append_bytes_max=1000,
     snapshot_log_bytes=1 << 40,  # none is taken but when a test says so
-    snapshot_chunk_bytes=700,
+    snapshot_chunk_bytes=50,
     trailing_entries=3,
     reserve_bytes=1,
 )

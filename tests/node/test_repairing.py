@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 from tests.node.snapshots_case import SnapshotsCase
 from tests.support.disk import flip_bit, segments
 from txraft.core.effects import Persist
-from txraft.errors import DiskFull, NotApplied, StorageError
+from txraft.errors import DiskFull, NotApplied, StorageError, Unknown
 from txraft.node.node import Node
 
 
@@ -25,7 +26,8 @@ class FullDiskTests(SnapshotsCase):
             write(persists)
 
         self.driver(node).durability._write = refusing
-        storage.restore_reserve = lambda: not is_full[0]  # type: ignore[method-assign]
+        reserve = SimpleNamespace(release_reserve=lambda: None, restore_reserve=lambda: not is_full[0])
+        self.driver(node).space._storage = reserve  # type: ignore[assignment]
         return is_full
 
     def test_a_leader_steps_down_and_comes_back_when_there_is_room_and_nothing_is_lost(self) -> None:
@@ -56,11 +58,11 @@ class FullDiskTests(SnapshotsCase):
         self.add(2)
         self.cluster.crash(other.config.name)
         answer = self.cluster.invoke(leader, "add", name="a", amount=1)
-        self.cluster.advance(1)
-        self.assertNoResult(answer)
+        self.cluster.advance(8)
+        self.assertIsInstance(self.successResultOf(answer).problem(), Unknown)
+        self.assertEqual((one.view.role, leader.view.serving), ("follower", False))
         is_full[0] = False
-        self.cluster.advance(3)
-        self.assertEqual(self.successResultOf(answer).value(), 3)
+        self.cluster.leader()
         self.cluster.start(other.config.name)
         self.level()
 

@@ -188,7 +188,7 @@ class BackupTests(SnapshotsCase):
         self.take()
         content = b""
         while len(content) < snapshot.size:
-            content += self.wait(read(len(content), 100))
+            content += self.wait(read(len(content), min(100, snapshot.size - len(content))))
         close()
         self.assertEqual(len(content), snapshot.size)
         self.cluster.advance(0.1)

@@ -189,7 +189,7 @@ class Node(Service):
         if opened.restored is not None:
             self.host.adopt(opened.restored)
         for warning in opened.warnings():
-            self._log.warn("{node}: {warning}", node=name, warning=warning)
+            self._log.warn("{node}: {told}", node=name, told=warning)
         own = storage.identity
         self.identity = identity_of(own, self.config.advertise_client)
         self.driver = Driver(
