@@ -103,13 +103,13 @@ class Log:
             self._shrink_cache()
 
     def _note_terms(self, entries: list[Entry]) -> None:
-        if {entry.term for entry in entries} == {self.last_term}:
+        if self._run_starts and {entry.term for entry in entries} == {self.last_term}:
             return
         index, term = self.last_index, self.last_term
         for entry in entries:
             index = Index(index + 1)
-            if entry.term != term:
-                require(entry.term > term, f"entry {index} has term {entry.term} behind one of term {term}")
+            if entry.term != term or not self._run_starts:
+                require(entry.term >= term, f"entry {index} has term {entry.term} behind one of term {term}")
                 term = Term(entry.term)
                 self._run_starts.append(index)
                 self._run_terms.append(term)
