@@ -1,9 +1,9 @@
 """What snapshots cost: `python -m tests.benchmarks.snapshots [--keys N] [--directory D]`.
 
 A host with as many sessions and events as there may be, and a machine with many keys in a `SnapshotDict`: how long the reactor is held up
-by `capture`, and by commands afterwards; how long the writing thread holds the interpreter at a time; how fast the file is written, verified
-and restored. Beside it, the same keys in a dict, given as plain data. Processor time without that of collecting garbage, but for what waits
-for the disk.
+by `capture`, and by commands afterwards; how long the writing thread holds the interpreter at a time; how fast the file is written,
+verified and restored. Beside it, the same keys in a dict, given as plain data. Processor time without that of collecting garbage, but for
+what waits for the disk.
 """
 
 from __future__ import annotations

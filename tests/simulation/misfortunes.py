@@ -112,6 +112,50 @@ def _hurry_elections(cluster: Cluster, random: Random) -> None:
         cluster.campaign(name)
 
 
+def _may_lose_something(cluster: Cluster, random: Random, *, votes: bool) -> ServerId | None:
+    """A server whose loss the others can make good: what a majority has lost nobody has, and who has lost its vote needs to hear from
+    each of the others.
+    """
+    damaged = {name for name, server in cluster.servers.items() if server.disk.note is not None}
+    voters = cluster.configuration.voters
+    server = _one(cluster, random)
+    too_many = server in voters and (len({*damaged, server} & voters.keys()) * 2 >= len(voters) or len(voters) < 3)
+    others_without_vote = [name for name in damaged - {server} if (note := cluster.servers[name].disk.note) and note.votes_lost]
+    return None if too_many or (votes and others_without_vote) else server
+
+
+def _lose(cluster: Cluster, random: Random, *, votes: bool, log: bool, snapshot: bool) -> None:
+    name = _may_lose_something(cluster, random, votes=votes)
+    if name is not None:
+        first, last = cluster.servers[name].disk.base[0] + 1, cluster.servers[name].disk.last_index
+        cluster.witness.marks["something durable is lost"] += 1
+        cluster.lose(name, log_from=random.randint(first, last + 1) if log else None, snapshot=snapshot, votes=votes)
+        if random.random() < 0.7:
+            cluster.restart(name)
+
+
+def _lose_entries(cluster: Cluster, random: Random) -> None:
+    _lose(cluster, random, votes=False, log=True, snapshot=False)
+
+
+def _lose_nearly_everything(cluster: Cluster, random: Random) -> None:
+    _lose(cluster, random, votes=random.random() < 0.5, log=True, snapshot=random.random() < 0.7)
+
+
+def _lose_the_vote(cluster: Cluster, random: Random) -> None:
+    _lose(cluster, random, votes=True, log=random.random() < 0.5, snapshot=False)
+
+
+def _interrupt_a_transfer(cluster: Cluster, random: Random) -> None:
+    """The sender or the receiver of a snapshot crashes in the middle and is started again."""
+    for server in list(cluster.servers.values()):
+        if server.snapshots.incoming or (server.module is not None and server.module.snapshots_being_sent()):
+            cluster.witness.marks["transfer interrupted"] += 1
+            cluster.crash(server.id)
+            if random.random() < 0.8:
+                cluster.restart(server.id)
+
+
 MISFORTUNES: dict[str, Misfortune] = {
     "one is isolated": _isolate_one,
     "one is deaf": _deafen_one,
@@ -128,4 +172,8 @@ MISFORTUNES: dict[str, Misfortune] = {
     "one is paused": _pause_one,
     "the leader oversleeps": _oversleep,
     "elections are hurried": _hurry_elections,
+    "entries are lost": _lose_entries,
+    "nearly everything is lost": _lose_nearly_everything,
+    "a vote is lost": _lose_the_vote,
+    "transfers are interrupted": _interrupt_a_transfer,
 }

@@ -14,7 +14,7 @@ from tests.simulation.misfortunes import MISFORTUNES
 from tests.simulation.schedule import Figures, Schedule
 from tests.tidy.sources import ROOT
 
-SEEDS, SECONDS = range(36), 12.0
+SEEDS, SECONDS = range(48), 12.0
 
 MUST_HAPPEN = (
     "append accepted",
@@ -30,6 +30,10 @@ MUST_HAPPEN = (
     "read from disk",
     "reads confirmed",
     "reads lost",
+    "repaired",
+    "snapshot installed",
+    "snapshot recorded",
+    "something durable is lost",
     "stale receipt",
     "vote refused",
 )

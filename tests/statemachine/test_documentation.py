@@ -10,7 +10,7 @@ from tests.statemachine.test_plugin import DISTRIBUTIONS, PluginCase
 
 STOCK = DISTRIBUTIONS / "txraft_stock"
 DOCUMENT = DISTRIBUTIONS.parents[1] / "txraft" / "docs" / "writing-a-state-machine.md"
-FILES = ("stock/machine.py", "test_stock.py", "twisted/plugins/stock_plugin.py", "setup.cfg", "pyproject.toml")
+FILES = ("stock/machine.py", "stock/warehouse.py", "test_stock.py", "twisted/plugins/stock_plugin.py", "setup.cfg", "pyproject.toml")
 
 
 class WritingAStateMachine(PluginCase):
@@ -25,4 +25,4 @@ class WritingAStateMachine(PluginCase):
         result = unittest.TestResult()
         unittest.defaultTestLoader.loadTestsFromNames(["test_stock.StockTests", "test_stock.HostedStockTests"]).run(result)
         self.addCleanup(sys.modules.pop, "test_stock")
-        self.assertEqual((result.testsRun, result.errors, result.failures), (2, [], []))
+        self.assertEqual((result.testsRun, result.errors, result.failures), (3, [], []))

@@ -37,6 +37,11 @@ class Conditions:
         elections_by_chance: election timers run; without, servers campaign only when a test says so.
         cuts_are_noticed: a server is told when a message to a peer could not even leave.
         clock_rates: how fast the servers' clocks go.
+        snapshot_every: entries after which a server takes a snapshot; 0: only when it is told to.
+        trailing_entries: what its log keeps before it.
+        snapshot_s: how long it takes.
+        restore_s: how long it takes to make a state machine of one.
+        refusal: chance that this fails.
         marks_are_told: servers that reach each other know the marks of each other's data directories, and the leader puts them down.
     """
 
@@ -49,6 +54,11 @@ class Conditions:
     elections_by_chance: bool = True
     cuts_are_noticed: bool = True
     clock_rates: Range = (1.0, 1.0)
+    snapshot_every: int = 0
+    trailing_entries: int = 0
+    snapshot_s: float = 0.01
+    restore_s: float = 0.01
+    refusal: float = 0.0
     marks_are_told: bool = False
 
 
@@ -183,6 +193,17 @@ class Cluster:
         """Crashed servers come back with what their disks hold."""
         for name in names:
             self[name].start()
+
+    def lose(self, name: str, *, log_from: int | None = None, snapshot: bool = False, votes: bool = False) -> None:
+        """A server crashes, and its disk loses entries, the recorded snapshot, or term and vote."""
+        self[name].lose(log_from=log_from, snapshot=snapshot, votes=votes)
+
+    def take_snapshot(self, name: str, *, trailing: int = 0) -> None:
+        """A server takes a snapshot; its log keeps the `trailing` entries before it. Returns when it is recorded on its disk."""
+        server, index = self[name], len(self[name].applied)
+        server.snapshots.take(trailing=trailing)
+        recorded = lambda: server.disk.snapshot is not None and server.disk.snapshot.index >= index  # noqa: E731
+        self.run_until(recorded, within_s=1.0, what=f"{name} has a snapshot at {index}")
 
     def isolate(self, name: str) -> None:
         """Cut a server off from all others, in both directions."""

@@ -26,18 +26,18 @@ def first_entries(terms: Sequence[int], configuration: Configuration) -> list[En
     return [Entry(terms[0], EntryKind.CONFIGURATION, configuration.encode()), *commands_from(2, *terms[1:])] if terms else []
 
 
-def term_runs(entries: Sequence[Entry]) -> list[tuple[Index, Term]]:
+def term_runs(entries: Sequence[Entry], first_index: int = 1) -> list[tuple[Index, Term]]:
     """First index and term of each run of equal terms, as recovery finds them."""
     runs: list[tuple[Index, Term]] = []
-    for index, entry in enumerate(entries, 1):
+    for index, entry in enumerate(entries, first_index):
         if not runs or runs[-1][1] != entry.term:
             runs.append((Index(index), Term(entry.term)))
     return runs
 
 
-def configurations_of(entries: Sequence[Entry]) -> list[tuple[Index, Configuration]]:
+def configurations_of(entries: Sequence[Entry], first_index: int = 1) -> list[tuple[Index, Configuration]]:
     """The configurations in a log by index."""
-    found = [(index, entry) for index, entry in enumerate(entries, 1) if entry.kind == EntryKind.CONFIGURATION]
+    found = [(index, entry) for index, entry in enumerate(entries, first_index) if entry.kind == EntryKind.CONFIGURATION]
     return [(Index(index), Configuration.decode(entry.payload)) for index, entry in found]
 
 

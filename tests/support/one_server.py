@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -13,10 +14,20 @@ from txraft.core.entry import Entry
 from txraft.core.ids import Index, ServerId, Term
 from txraft.core.invariants import check_state, check_step, remember
 from txraft.core.log import Log
-from txraft.core.messages import AppendEntries, AppendEntriesReply, Message, RequestVote, RequestVoteReply
+from txraft.core.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    Message,
+    RequestVote,
+    RequestVoteReply,
+    TransferState,
+)
 from txraft.core.progress import Progress
-from txraft.core.roles import Candidate, Leader
+from txraft.core.roles import Candidate, Leader, Repair
 from txraft.core.server import Server
+from txraft.core.snapshot import Snapshot
 from txraft.limits import Limits, Timing
 
 LIMITS, TIMING = Limits(), Timing()
@@ -30,6 +41,10 @@ class OneServer:
     Args:
         log: the terms of the entries it starts with; the first is the configuration.
         term: it starts in, by default that of its last entry.
+        snapshot: the newest it has recorded.
+        base: the log begins behind this entry; `log` still counts from the first. By default it is whole.
+        incarnation: the number of its start.
+        repair: if it has lost something.
 
     Attributes:
         now: monotonic seconds; moved by hand.
@@ -47,23 +62,31 @@ class OneServer:
         voted_for: str | None = None,
         limits: Limits = LIMITS,
         timing: Timing = TIMING,
+        snapshot: Snapshot | None = None,
+        base: int = 0,
+        incarnation: int = 0,
+        repair: Repair | None = None,
     ) -> None:
         self.configuration = Configuration.of({name: name for name in voters}, {name: name for name in learners})
         entries = first_entries(log, self.configuration)
-        last_term = entries[-1].term if entries else 0
+        last_term, kept = entries[-1].term if entries else 0, entries[base:]
         self.module = ConsensusModule(
             ServerId("a"),
             metadata=Metadata(Term(last_term if term is None else term), ServerId(voted_for) if voted_for else None),
             log=Log.recovered(
                 cache_bytes_max=limits.log_cache_bytes_max,
                 last_index=Index(len(entries)),
-                term_runs=term_runs(entries),
-                tail_first=Index(1),
-                tail=entries,
+                term_runs=term_runs(kept, base + 1),
+                tail_first=Index(base + 1),
+                tail=kept,
+                base=(Index(base), Term(entries[base - 1].term if base else 0)),
             ),
-            configurations=configurations_of(entries),
+            configurations=configurations_of(kept, base + 1),
             limits=limits,
             timing=timing,
+            incarnation=incarnation,
+            snapshot=snapshot,
+            repair=repair,
         )
         self.now = 100.0
         self.writes: list[Persist] = []
@@ -101,6 +124,19 @@ class OneServer:
 
     def applies(self, through: int) -> list[Effect]:
         return self.step(lambda module: module.applied(Index(through)))
+
+    def takes_snapshot(self, snapshot: Snapshot, base_index: int) -> list[Effect]:
+        return self.step(lambda module: module.snapshot_taken(self.now, snapshot, Index(base_index)))
+
+    def has_read_chunk(self, to: str, snapshot: Snapshot, offset: int, content: bytes) -> list[Effect]:
+        crc = zlib.crc32(content)
+        return self.step(lambda module: module.chunk_read(self.now, ServerId(to), snapshot, offset, content, crc))
+
+    def has_stored_chunk(self, leader: str, snapshot: Snapshot, offset: int) -> list[Effect]:
+        return self.step(lambda module: module.chunk_stored(self.now, ServerId(leader), snapshot.sha256, offset))
+
+    def has_received(self, snapshot: Snapshot) -> list[Effect]:
+        return self.step(lambda module: module.snapshot_received(self.now, snapshot))
 
     def disk_answers(self, count: int | None = None) -> list[Effect]:
         """The disk has done the first `count` writes (default: all): what the receipts lead to and what could be said only now."""
@@ -157,11 +193,12 @@ class OneServer:
 
     def log_terms(self) -> list[int]:
         """The terms of the entries of its log, in memory."""
-        return [self.record.log.term_at(index) or 0 for index in range(1, self.record.log.last_index + 1)]
+        log = self.record.log
+        return [log.term_at(index) or 0 for index in range(log.base_index + 1, log.last_index + 1)]
 
     def entries(self) -> list[Entry]:
         """Its whole log."""
-        return self.record.log.slice(1, entries_max=10**6, bytes_max=10**9) or []
+        return self.record.log.slice(self.record.log.base_index + 1, entries_max=10**6, bytes_max=10**9) or []
 
     @property
     def leading(self) -> Leader:
@@ -219,6 +256,15 @@ def accepted(term: int, follower: str, match: int, *, round: int = 0) -> AppendE
 
 def rejected(term: int, follower: str, prev_index: int, hint: tuple[int, int] = (0, 0), *, round: int = 0) -> AppendEntriesReply:
     return AppendEntriesReply(term, follower, False, prev_index, round, *hint)
+
+
+def chunk(term: int, leader: str, snapshot: Snapshot, offset: int = 0, content: bytes = b"") -> InstallSnapshot:
+    """A piece of a snapshot; without content, the question how much of it is there."""
+    return InstallSnapshot(term, leader, snapshot, offset, content, zlib.crc32(content))
+
+
+def chunk_reply(term: int, follower: str, snapshot: Snapshot, offset: int, state: TransferState = "more") -> InstallSnapshotReply:
+    return InstallSnapshotReply(term, follower, snapshot.sha256, offset, state)
 
 
 def vote_request(term: int, candidate: str, last: tuple[int, int], *, pre_vote: bool = False, transfer: bool = False) -> RequestVote:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tests.support.logs import configurations_of, term_runs
+from tests.support.logs import configurations_of, first_entries, term_runs
 from tests.support.simulated_disk import SimulatedDisk
+from tests.support.simulated_snapshots import SimulatedSnapshots
 from tests.support.virtual_time import Event
 from tests.support.witness import Proposal, Read
 from txraft.core.consensus import ConsensusModule
@@ -37,6 +38,7 @@ from txraft.core.ids import Index, ServerId
 from txraft.core.invariants import remember
 from txraft.core.log import Log
 from txraft.core.messages import Message
+from txraft.core.roles import Repair
 from txraft.core.server import Server
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class SimulatedServer:
 
     Attributes:
         module: None while it is down.
+        incarnation: how often it was started; as little forgotten as its name.
+        snapshots: its files of them.
         applied: the entries its state machine has been given since it started.
         proposals: commands taken here whose fate is open, by index.
         reads: reads taken here and not answered.
@@ -59,8 +63,11 @@ class SimulatedServer:
         self.id = name
         self.cluster = cluster
         self.module: ConsensusModule | None = None
+        self.incarnation = 0
         latency_s = cluster.draw(cluster.conditions.disk_s, f"disk {name}")
         self.disk = SimulatedDisk(cluster.time, cluster.random(f"crash {name}"), latency_s, metadata, entries, self._made_durable)
+        self.disk.bootstrap = first_entries((1,), cluster.configuration)
+        self.snapshots: SimulatedSnapshots = SimulatedSnapshots(self)
         self._election_timeout_s = cluster.draw((cluster.timing.election_s, 2 * cluster.timing.election_s), f"election {name}")
         self._apply_s = cluster.draw(cluster.conditions.apply_s, f"apply {name}")
         self._clock_rate = cluster.draw(cluster.conditions.clock_rates, f"clock rate {name}")()
@@ -83,22 +90,28 @@ class SimulatedServer:
         if self.module is not None:
             return
         self.cluster.witness.restarted(self.id)
-        entries, limits = list(self.disk.entries), self.cluster.limits
+        self.incarnation += 1
+        disk, entries, limits, first_index = self.disk, list(self.disk.entries), self.cluster.limits, Index(self.disk.base[0] + 1)
+        self.applied = self.snapshots.restored()
         self.module = ConsensusModule(
             self.id,
-            metadata=self.disk.metadata,
+            metadata=disk.metadata,
             log=Log.recovered(
                 cache_bytes_max=limits.log_cache_bytes_max,
-                last_index=Index(len(entries)),
-                term_runs=term_runs(entries),
-                tail_first=Index(1),
+                last_index=disk.last_index,
+                term_runs=term_runs(entries, first_index),
+                tail_first=first_index,
                 tail=entries,
+                base=disk.base,
             ),
-            configurations=configurations_of(entries),
+            configurations=configurations_of(entries, first_index),
             limits=limits,
             timing=self.cluster.timing,
+            incarnation=self.incarnation,
+            snapshot=disk.snapshot,
+            repair=Repair(disk.note.votes_lost) if disk.note is not None else None,
         )
-        self._step("starts", None, lambda module, now: module.start(now))
+        self.step("starts", None, lambda module, now: module.start(now))
 
     def crash(self) -> None:
         """Lose everything but what the disk keeps."""
@@ -109,7 +122,13 @@ class SimulatedServer:
             if timer is not None:
                 timer.cancel()
         self._forget()
+        self.snapshots.crash()
         self.cluster.witness.marks["changes lost by a crash"] += self.disk.crash()
+
+    def lose(self, *, log_from: int | None = None, snapshot: bool = False, votes: bool = False) -> None:
+        """It crashes, and comes back some day with a disk that has lost something."""
+        self.crash()
+        self.disk.lose(log_from=log_from, snapshot=snapshot, votes=votes)
 
     def pause(self) -> None:
         """The process is stopped: what comes to it waits, timers and disk too."""
@@ -124,22 +143,22 @@ class SimulatedServer:
             action()
 
     def receive(self, sender: ServerId, message: Message) -> None:
-        self._come_to(lambda: self._step("receives", message, lambda module, now: module.receive(now, sender, message)))
+        self._come_to(lambda: self.step("receives", message, lambda module, now: module.receive(now, sender, message)))
 
     def election_timeout(self) -> None:
-        self._come_to(lambda: self._step("election timeout", None, lambda module, now: module.election_timeout(now)))
+        self._come_to(lambda: self.step("election timeout", None, lambda module, now: module.election_timeout(now)))
 
     def peer_unreachable(self, peer: ServerId) -> None:
-        self._come_to(lambda: self._step("cannot reach", peer, lambda module, now: module.peer_unreachable(peer)))
+        self._come_to(lambda: self.step("cannot reach", peer, lambda module, now: module.peer_unreachable(peer)))
 
     def step_down(self, why: str) -> None:
-        self._come_to(lambda: self._step("steps down", why, lambda module, now: module.step_down(why)))
+        self._come_to(lambda: self.step("steps down", why, lambda module, now: module.step_down(why)))
 
     def propose(self, *commands: bytes) -> list[Proposal]:
         """The commands that were taken."""
         taken: list[Proposal] = []
         if self.is_running:
-            effects = self._step("proposes", len(commands), lambda module, now: module.propose(now, list(commands)))
+            effects = self.step("proposes", len(commands), lambda module, now: module.propose(now, list(commands)))
             for proposed in (effect for effect in effects if isinstance(effect, Proposed)):
                 for offset in range(proposed.accepted):
                     index = Index(proposed.first_index + offset)
@@ -154,7 +173,7 @@ class SimulatedServer:
         self._reads_numbered += 1
         read = Read(self._reads_numbered, self.cluster.witness.committed)
         self.reads.append(read)
-        self._step("reads", read.number, lambda module, now: module.read(now, read.number))
+        self.step("reads", read.number, lambda module, now: module.read(now, read.number))
         return read
 
     # State.
@@ -189,7 +208,7 @@ class SimulatedServer:
         elif self.module is not None:
             action()
 
-    def _step(self, what: str, with_what: object, taken: Input) -> list[Effect]:
+    def step(self, what: str, with_what: object, taken: Input) -> list[Effect]:
         assert self.module is not None
         before = remember(self.module.server)
         effects = taken(self.module, self._clock_offset + self._clock_rate * self.cluster.time.now)
@@ -203,18 +222,24 @@ class SimulatedServer:
     def _later(self, delay_s: float, action: Callable[[], object]) -> Event:
         return self.cluster.time.call_later(delay_s, action)
 
+    def later(self, delay_s: float, action: Callable[[], object]) -> None:
+        """Something that this process does in the background, if it lives so long."""
+        module = self.module
+        self._later(delay_s, lambda: self._come_to(action) if self.module is module else None)
+
     def _persist(self, write: Persist) -> None:
         self.disk.submit(write, lambda _: self._come_to(lambda: self._persisted(write)))
 
     def _persisted(self, write: Persist) -> None:
         if write.receipt.term != self.record.current_term:
             self.cluster.witness.marks["stale receipt"] += 1
-        self._step("has persisted", write.receipt, lambda module, now: module.persisted(now, write.receipt))
+        self.step("has persisted", write.receipt, lambda module, now: module.persisted(now, write.receipt))
         for send in write.then:
             self.cluster.network.send(self.id, send.to, send.message)
 
     def _made_durable(self, write: Persist) -> None:
         self.cluster.witness.made_durable(self.id, write)
+        self.snapshots.made_durable(write)
 
     def _send(self, send: Send) -> None:
         self.cluster.witness.said_at_once(self.record, send.to, send.message)
@@ -222,7 +247,7 @@ class SimulatedServer:
 
     def _read_entries(self, request: ReadEntries) -> None:
         def has_read(found: list[Entry]) -> None:
-            self._step("has read", request, lambda module, now: module.entries_read(now, request.to, request.first_index, found))
+            self.step("has read", request, lambda module, now: module.entries_read(now, request.to, request.first_index, found))
 
         self.disk.submit(request, lambda found: self._come_to(lambda: has_read(found)))
 
@@ -237,17 +262,21 @@ class SimulatedServer:
 
     def _apply_through(self, through: Index) -> None:
         for index in range(len(self.applied) + 1, through + 1):
-            entry = self.disk.entries[index - 1]
+            entry = self.disk.entry_at(index)
+            if entry is None:
+                # A snapshot has taken their place; the state machine is about to be restored from it.
+                return
             self.cluster.witness.applied(self.id, index, entry)
             self.applied.append(entry)
             proposal = self.proposals.pop(Index(index), None)
             if proposal is not None:
                 proposal.answered = proposal.term == entry.term
                 proposal.overwritten = not proposal.answered
-        self._step("has applied", through, lambda module, now: module.applied(through))
-        self._answer_reads()
+        self.step("has applied", through, lambda module, now: module.applied(through))
+        self.answer_reads()
+        self.snapshots.take_when_due()
 
-    def _answer_reads(self) -> None:
+    def answer_reads(self) -> None:
         for read in self.reads:
             read.answered = read.index is not None and read.index <= len(self.applied)
         self.reads = [read for read in self.reads if not read.answered and not read.lost]
@@ -257,12 +286,12 @@ class SimulatedServer:
             if read.number <= ready.through_read and read.index is None:
                 self.cluster.witness.read_confirmed(read, ready.index)
                 read.index = ready.index
-        self._answer_reads()
+        self.answer_reads()
 
     def _reads_lost(self, _: ReadsLost) -> None:
         for read in self.reads:
             read.lost = read.index is None
-        self._answer_reads()
+        self.answer_reads()
 
     def _reset_election_timer(self, _: ResetElectionTimer) -> None:
         self._stop_election_timer()
@@ -276,7 +305,7 @@ class SimulatedServer:
     def _start_heartbeats(self, _: StartHeartbeats) -> None:
         def beat() -> None:
             self._start_heartbeats(_)
-            self._step("heartbeat timeout", None, lambda module, now: module.heartbeat_timeout(now))
+            self.step("heartbeat timeout", None, lambda module, now: module.heartbeat_timeout(now))
             if self.cluster.conditions.marks_are_told:
                 self._see_directories()
 
@@ -284,12 +313,15 @@ class SimulatedServer:
 
     def _see_directories(self) -> None:
         marks = {name: f"directory of {name}" for name in self.cluster.reached_by(self.id)}
-        effects = self._step("sees directories", sorted(marks), lambda module, now: module.directories_seen(now, marks))
+        effects = self.step("sees directories", sorted(marks), lambda module, now: module.directories_seen(now, marks))
         self.cluster.witness.marks["marks of directories put down"] += bool(effects)
 
     def _stop_heartbeats(self, _: StopHeartbeats) -> None:
         if self._heartbeats is not None:
             self._heartbeats.cancel()
+
+    def _repaired(self, _: Repaired) -> None:
+        self.cluster.witness.marks["repaired"] += 1
 
     def _nothing(self, _: Effect) -> None:
         """Only told to people."""
@@ -310,9 +342,9 @@ CARRY_OUT: dict[type, Callable[[SimulatedServer, Any], None]] = {
     LeadershipReady: SimulatedServer._nothing,
     ConfigurationChanged: SimulatedServer._nothing,
     Proposed: SimulatedServer._nothing,
-    ReadChunk: SimulatedServer._nothing,
-    StoreChunk: SimulatedServer._nothing,
-    Restore: SimulatedServer._nothing,
-    Repaired: SimulatedServer._nothing,
+    ReadChunk: lambda server, effect: server.snapshots.read_chunk(effect),
+    StoreChunk: lambda server, effect: server.snapshots.store_chunk(effect),
+    Restore: lambda server, effect: server.snapshots.restore(effect),
+    Repaired: SimulatedServer._repaired,
 }
 """What the world does for each effect; the vocabulary is closed, so the table is complete."""

@@ -9,12 +9,22 @@ from attrs import define, field
 
 from tests.support.simulated_disk import SimulatedDisk
 from txraft.core.configuration import Configuration
-from txraft.core.effects import Effect, Persist, ReadEntries, ReadsLost, ReadsReady, RoleChanged
+from txraft.core.effects import Apply, Effect, Persist, ReadEntries, ReadsLost, ReadsReady, RoleChanged
 from txraft.core.entry import Entry
 from txraft.core.ids import Index, ServerId, Term
 from txraft.core.invariants import ClusterHistory, Remembered, check_state, check_step
-from txraft.core.messages import AppendEntries, AppendEntriesReply, Message, RequestVote, RequestVoteReply
+from txraft.core.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    Message,
+    RequestTerm,
+    RequestVote,
+    RequestVoteReply,
+)
 from txraft.core.server import Server
+from txraft.core.snapshot import Snapshot
 
 
 class Violation(AssertionError):
@@ -76,6 +86,8 @@ class History(ClusterHistory):
 
     def _check_complete(self, leader: Server) -> None:
         for index, (term, committed_in) in enumerate(zip(self._terms, self._committed_in, strict=True), 1):
+            if index < leader.log.base_index:
+                continue
             lacks = committed_in < leader.current_term and leader.log.term_at(index) != term
             ensure(not lacks, f"leader {leader.id} of term {leader.current_term} lacks entry {index}, committed in term {committed_in}")
 
@@ -117,12 +129,17 @@ class Witness:
                 self.marks["committed before it was on the leader's disk"] += 1
         for effect in effects:
             self._mark(effect)
+            if isinstance(effect, Apply):
+                ensure(effect.through > server.log.base_index, f"{server.id} is to apply {effect.through}, its log begins later")
 
     def _check_durable(self, by: ServerId) -> None:
+        """What is committed is on the disks of a majority, or was until a disk lost it whose server knows of the loss."""
+        damaged = {name for name, disk in self.disks.items() if disk.note is not None}
         holders = {name for name, disk in self.disks.items() if disk.term_at(self.committed) == self._committed_term}
         ensure(
-            self.configuration.has_majority(holders),
-            f"after a step of {by} entry {self.committed} is committed, and only the disks of {sorted(holders)} hold it",
+            self.configuration.has_majority(holders | damaged),
+            f"after a step of {by} entry {self.committed} is committed, and only the disks of {sorted(holders)} hold it; "
+            f"{sorted(damaged)} have lost something",
         )
 
     def made_durable(self, server: ServerId, write: Persist) -> None:
@@ -130,6 +147,9 @@ class Witness:
         disk = self.disks[server]
         if write.truncate_from is not None:
             self.marks["conflict truncated"] += 1
+            self._check_durable(server)
+        if write.base is not None:
+            self.marks["snapshot recorded" if write.base.keeps_log else "snapshot installed"] += 1
             self._check_durable(server)
         for offset, entry in enumerate(write.entries):
             index = write.first_index + offset
@@ -150,7 +170,7 @@ class Witness:
 
         def rests(condition: bool, on: str) -> None:
             if not condition:
-                raise Violation(f"{server} says {message} to {to} without {on}; its disk holds {stored} and {len(disk.entries)} entries")
+                raise Violation(f"{server} says {message} to {to} without {on}; its disk holds {stored} and entries to {disk.last_index}")
 
         match message:
             case RequestVote(pre_vote=True):
@@ -164,13 +184,17 @@ class Witness:
             case RequestVoteReply(granted=True):
                 rests((stored.term, stored.voted_for) == (message.term, to), "its vote")
                 self._vote_told(server, server if isinstance(message, RequestVote) else to, Term(message.term))
-            case AppendEntries():
+            case RequestTerm():
+                return
+            case AppendEntries() | InstallSnapshot():
                 rests((stored.term, stored.voted_for) == (message.term, server), "the term it leads")
             case AppendEntriesReply(success=True):
-                rests(message.match_index <= len(disk.entries), "the entries")
+                rests(message.match_index <= disk.last_index, "the entries")
                 self.marks["append accepted"] += 1
             case AppendEntriesReply():
                 self.marks["append refused"] += 1
+            case InstallSnapshotReply(state="installed"):
+                self.marks["snapshot said to be installed"] += 1
             case RequestVoteReply():
                 self.marks["pre-vote refused" if message.pre_vote else "vote refused"] += 1
         rests(message.term <= stored.term, "its term")
@@ -210,6 +234,15 @@ class Witness:
         committed = self.history.committed[index - 1] or entry
         ensure(committed == entry, f"{server} applies {entry} at {index}, committed is {committed}")
         self.history.committed[index - 1] = committed
+
+    def restored(self, server: ServerId, snapshot: Snapshot, state: list[Entry]) -> None:
+        """A state machine was restored from a snapshot: that is recorded, and holds just what was committed up to there."""
+        recorded = self.disks[server].snapshot
+        ensure(recorded is not None and recorded.index >= snapshot.index, f"{server} restores {snapshot}, its disk has recorded {recorded}")
+        ensure(len(state) == snapshot.index <= self.committed, f"{server} restores {len(state)} entries from {snapshot}")
+        for index, entry in enumerate(state, 1):
+            committed = self.history.committed[index - 1] or entry
+            ensure(committed == entry, f"{server} restores {entry} at {index}, committed is {committed}")
 
     def _mark(self, effect: Effect) -> None:
         match effect:

@@ -1,4 +1,5 @@
 from stock.machine import Stock
+from stock.warehouse import Warehouse
 from twisted.trial.unittest import SynchronousTestCase
 
 from txraft.limits import Limits
@@ -15,6 +16,14 @@ class StockTests(SynchronousTestCase):
         self.assertEqual(stock.add(ctx, "apple", 2), 2)
         self.assertRaises(Refused, stock.add, ctx, "apple", -3)
         self.assertEqual(stock.left("apple"), 2)
+
+    def test_a_large_state_is_given_as_it_was(self) -> None:
+        warehouse, other, ctx = Warehouse(), Warehouse(), Context(index=1, time_ms=1_000)
+        warehouse.add(ctx, "apple", "hall 1", 5)
+        state = warehouse.snapshot()
+        warehouse.add(ctx, "pear", "hall 1", 2)
+        other.restore(state)
+        self.assertEqual((other.units, other.lying_in("hall 1")), ({"apple": 5}, ["apple"]))
 
 
 class HostedStockTests(SynchronousTestCase):
