@@ -150,27 +150,31 @@ class DamagedDirectory(StorageError):
     """Something in the data directory that was durable is unreadable or gone. Nothing was changed.
 
     A server whose peers have what it lost moves the rest aside and gets it back from them; one that is alone refuses to run.
+
+    Attributes:
+        found: what it is, without advice.
     """
+
+    def __init__(self, found: str, advice: str) -> None:
+        self.found = found
+        super().__init__(
+            f"{found}. {advice}, or keep this server down: an older copy or an empty directory has forgotten what it acknowledged. "
+            "A server that has peers repairs itself"
+        )
 
 
 class LostFiles(DamagedDirectory):
     """A file that had been made durable is missing, or its content is not enough."""
 
-    def __init__(self, why: str) -> None:
-        super().__init__(
-            f"{why}. Put the very file back, or keep this server down: an older copy or an empty directory has forgotten what it "
-            "acknowledged. A server that has peers repairs itself"
-        )
+    def __init__(self, found: str) -> None:
+        super().__init__(found, "Put the very file back")
 
 
 class LostVotes(DamagedDirectory):
     """Nobody knows in which terms this server has voted: it could vote twice in one."""
 
-    def __init__(self, why: str) -> None:
-        super().__init__(
-            f"{why}. Put its very files back, all from one moment, or keep this server down: an older copy or an empty directory has "
-            "forgotten what it acknowledged. A server that has peers repairs itself"
-        )
+    def __init__(self, found: str) -> None:
+        super().__init__(found, "Put its very files back, all from one moment")
 
 
 class DamagedLog(DamagedDirectory):
@@ -185,10 +189,8 @@ class DamagedLog(DamagedDirectory):
     def __init__(self, path: str, offset: int, end: int, why: str) -> None:
         self.path, self.offset, self.end = path, offset, end
         super().__init__(
-            f"{path}: bytes {offset} to {end} are damaged ({why}). They had been made durable, so they are not cut off. "
-            "Put the very bytes back from a copy of this state, "
-            "or keep this server down: an older copy or an empty directory has forgotten what it acknowledged. "
-            "A server that has peers repairs itself"
+            f"{path}: bytes {offset} to {end} are damaged ({why})",
+            "They had been made durable, so they are not cut off. Put the very bytes back from a copy of this state",
         )
 
 

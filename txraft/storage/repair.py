@@ -62,18 +62,17 @@ class Repair:
         self.opening.examine()
 
     def _mend(self, damage: DamagedDirectory | DamagedSnapshot) -> None:
-        opening = self.opening
+        recovery = self.opening.recovery
+        found = damage.found if isinstance(damage, DamagedDirectory) else f"{damage.path}: byte {damage.offset}: {damage.why}"
         if isinstance(damage, LostVotes):
-            self._renew_votes(str(damage))
-        elif isinstance(damage, DamagedSnapshot) or opening.recovery.is_read:
-            self._begin_anew(str(damage), damage if isinstance(damage, DamagedSnapshot) else None)
+            self._renew_votes(found)
+            return
+        newest = self._newest_snapshot()
+        reached = newest is None or newest.index <= recovery.replay.last_index
+        if recovery.segments and reached and not recovery.is_read and not isinstance(damage, DamagedSnapshot):
+            self._cut(found, damage.path if isinstance(damage, DamagedLog) else "")
         else:
-            newest = self._newest_snapshot()
-            kept = opening.recovery.segments
-            if not kept or (newest is not None and newest.index > opening.recovery.replay.last_index):
-                self._begin_anew(str(damage), None)
-            else:
-                self._cut(str(damage), damage.path if isinstance(damage, DamagedLog) else "")
+            self._begin_anew(found, newest)
 
     def _cut(self, why: str, damaged: str) -> None:
         """The log ends before what is damaged from now on. What is good of the damaged segment stays, as another file in its place."""
@@ -108,17 +107,14 @@ class Repair:
             file.sync()
         layout.files.rename(layout.new_segment, segment.path)
 
-    def _begin_anew(self, why: str, damage: DamagedSnapshot | None) -> None:
+    def _begin_anew(self, why: str, snapshot: Snapshot | None) -> None:
         """The log is empty and begins behind the newest snapshot that is whole, or with the bootstrap entries."""
         opening, layout = self.opening, self.opening.layout
-        snapshot = self._newest_snapshot()
         spoiled = [path for _, path in layout.segments()]
         snapshots = [path for _, path in layout.snapshot_files() if snapshot is None or path != layout.snapshot(snapshot.index)]
         numbers = [number for number, _ in layout.segments()]
         last = max([opening.metadata.durable_upto, opening.recovery.durable_upto, opening.recovery.last_sequence, *numbers])
-        for path, aside in self._note(why, [*spoiled, *snapshots]):
-            layout.files.rename(path, aside)
-        self._sync_aside()
+        self._move([*spoiled, *snapshots], why)
         layout.files.sync_directory(layout.snapshots)
         layout.files.sync_directory(layout.log)
         if snapshot is not None:
@@ -136,9 +132,7 @@ class Repair:
         opening, layout = self.opening, self.opening.layout
         opening.close()
         spoiled = [path for path in layout.metadata if layout.files.is_file(path)]
-        for path, aside in self._note(why, spoiled, votes_lost=True):
-            layout.files.rename(path, aside)
-        self._sync_aside()
+        self._move(spoiled, why, votes_lost=True)
         layout.files.sync_directory(layout.root)
         with closing(MetadataFiles(layout, opening.claim.origin.seed)) as fresh:
             fresh.write(Metadata(max(opening.metadata.term, opening.last_term), None), opening.recovery.last_sequence)
@@ -154,6 +148,12 @@ class Repair:
             if snapshot.index == index and head.cluster_id == claim.identity.cluster_id:
                 return snapshot
         return None
+
+    def _move(self, spoiled: Sequence[Path], why: str, *, votes_lost: bool = False) -> None:
+        """Move files aside, once that is written down."""
+        for path, aside in self._note(why, spoiled, votes_lost=votes_lost):
+            self.opening.layout.files.rename(path, aside)
+        self._sync_aside()
 
     def _note(self, why: str, spoiled: Sequence[Path], *, votes_lost: bool = False) -> list[tuple[Path, Path]]:
         """Write down, durably, what was found and which files are to be moved. Returns them, each with its new name."""

@@ -93,32 +93,37 @@ class Storage:
         layout = Layout(root.absolute(), files)
         reserve = Reserve(layout, limits.reserve_bytes)
 
-        def open_() -> Storage:
-            with ExitStack() as undo:
-                layout.prepare()
-                lock = DirectoryLock.take(layout)
-                undo.callback(lock.release)
-                opening = Opening(layout, Claim.stake(layout, cluster_id, server_id), bootstrap, limits, progress)
-                undo.callback(opening.close)
-                repair = Repair(opening)
-                (repair if repairable else opening).examine()
-                log, recovered = opening.finish(repair.moved)
-                undo.callback(log.close)
-                storage = cls(opening.claim.next_incarnation(), recovered, layout, lock, opening.metadata, log, reserve)
-                reserve.make()
-                undo.pop_all()
-                return storage
+        def claimed() -> Opening:
+            return Opening(layout, Claim.stake(layout, cluster_id, server_id), bootstrap, limits, progress)
 
         try:
             try:
-                return open_()
+                return cls._open(layout, claimed, reserve, repairable)
             except (OSError, DiskFull) as error:
-                if not (is_full(error) or isinstance(error, DiskFull)) or not reserve.exists():
+                if not (isinstance(error, DiskFull) or is_full(error)) or not reserve.exists():
                     raise
                 reserve.release()
-                return open_()
+                return cls._open(layout, claimed, reserve, repairable)
         except OSError as error:
             raise StorageError(f"{error.filename or root}: {error.strerror or error}; the data directory cannot be opened") from error
+
+    @classmethod
+    def _open(cls, layout: Layout, claimed: Callable[[], Opening], reserve: Reserve, repairable: bool) -> Storage:
+        """Lock, claim, read, mend, make durable. Whatever fails, nothing stays open."""
+        with ExitStack() as undo:
+            layout.prepare()
+            lock = DirectoryLock.take(layout)
+            undo.callback(lock.release)
+            opening = claimed()
+            undo.callback(opening.close)
+            repair = Repair(opening)
+            (repair if repairable else opening).examine()
+            log, recovered = opening.finish(repair.moved)
+            undo.callback(log.close)
+            storage = cls(opening.claim.next_incarnation(), recovered, layout, lock, opening.metadata, log, reserve)
+            reserve.make()
+            undo.pop_all()
+            return storage
 
     def write(self, persists: Sequence[Persist]) -> None:
         """Make all of this durable: first term and vote if they changed, then all entries with one write and one fdatasync.
