@@ -67,9 +67,9 @@ class QueueCase(SynchronousTestCase):
         """What has happened, without what has not."""
         return {what: count for what, count in self.ask("stats", queue)["totals"].items() if count}
 
-    def state(self) -> bytes:
-        """The machine's, encoded."""
-        return encode_canonical(self.driver.host.hosted("queue").machine.snapshot())
+    def state(self) -> list[bytes]:
+        """The machine's, item by item, encoded."""
+        return [encode_canonical(item) for item in self.driver.host.hosted("queue").machine.snapshot()]
 
     def refused(self, command: str, *arguments: Any, **named: Any) -> Refused:
         """A command is refused, and has changed nothing."""

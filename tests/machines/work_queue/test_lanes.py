@@ -36,7 +36,7 @@ class Lanes(SynchronousTestCase):
         lane = Lane()
         for number in (1, 2, 5, 4):
             lane.add(message(number))
-        self.assertEqual((len(lane.fresh), lane.order, list(lane.back)), (3, [4], [4]))
+        self.assertEqual((len(lane.front), lane.order, list(lane.back.values())), (3, [4], [message(4)]))
 
     def test_the_smallest_of_a_heap_are_found_without_looking_at_all(self) -> None:
         class Counted(list[int]):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import chain
 
+from txraft.machines.work_queue.arrivals import Arrivals, given_away
 from txraft.machines.work_queue.discards import Part
 
-__all__ = ["FORGOTTEN_AT_ONCE", "Dedup"]
+__all__ = ["FORGOTTEN_AT_ONCE", "Dedup", "Noted"]
 
 FORGOTTEN_AT_ONCE = 100
 """Ids that are forgotten when one is noted. There may be a million to forget, after a pause or if the setting was lowered."""
+
+Noted = tuple[str, int, int]
+"""An id, the log time at which it came, and the message."""
 
 
 class Dedup:
@@ -21,36 +26,45 @@ class Dedup:
     __slots__ = ("_ids",)
 
     def __init__(self) -> None:
-        self._ids: OrderedDict[str, tuple[int, int]] = OrderedDict()  # taking the first key out of a dict again and again is not cheap
+        self._ids: Arrivals[str, Noted] = Arrivals()
 
     def __len__(self) -> int:
         return len(self._ids)
 
+    def fork(self) -> Dedup:
+        """Another one, to go on with; see `Arrivals`."""
+        other = Dedup()
+        other._ids = self._ids.fork()
+        return other
+
     def find(self, dedup_id: str, since_ms: int) -> int | None:
         """The message that was put under this id later than `since_ms`."""
         found = self._ids.get(dedup_id)
-        return found[1] if found is not None and found[0] > since_ms else None
+        return found[2] if found is not None and found[1] > since_ms else None
 
     def note(self, dedup_id: str, now_ms: int, message_id: int, since_ms: int, count_max: int) -> None:
         """A message is put under an id that `find` does not know; forget some of what is older than `since_ms` or more than `count_max`."""
         ids = self._ids
-        ids.pop(dedup_id, None)  # an old one that is not forgotten yet
+        if dedup_id in ids.places:
+            ids.pop(dedup_id)  # an old one that is not forgotten yet
         for _ in range(FORGOTTEN_AT_ONCE):
-            if not ids or (len(ids) < count_max and next(iter(ids.values()))[0] > since_ms):
+            first = ids.first()
+            if first is None or (len(ids) < count_max and first[1] > since_ms):
                 break
-            ids.popitem(last=False)
+            ids.pop(first[0])
         if count_max:
-            ids[dedup_id] = (now_ms, message_id)
+            ids.add(dedup_id, (dedup_id, now_ms, message_id))
 
     def clear(self) -> list[Part]:
         """Know none any more; where they were."""
-        ids, self._ids = self._ids, OrderedDict()
-        return [ids]
+        ids, self._ids = self._ids, Arrivals()
+        return ids.parts()
 
-    def capture(self) -> list[tuple[str, int, int]]:
-        """For a snapshot: id, log time, message; in the order in which they came."""
-        return [(dedup_id, *noted) for dedup_id, noted in self._ids.items()]
+    def all(self) -> Iterator[Noted]:
+        """All of them, in the order in which they came, piece by piece, see `given_away`."""
+        return chain.from_iterable(piece.values() for piece in given_away([*self._ids.pieces.values()]))
 
-    def restore(self, noted: list[tuple[str, int, int]]) -> None:
-        """Have these."""
-        self._ids = OrderedDict((dedup_id, (time_ms, message_id)) for dedup_id, time_ms, message_id in noted)
+    def restore(self, noted: list[Noted]) -> None:
+        """Know these, too: the next in order."""
+        for one in noted:
+            self._ids.add(one[0], one)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from txraft.machines.work_queue.bounds import NEVER_MS
 
-__all__ = ["DISCARDED_AT_ONCE", "DISCARD_PAUSE_MS", "Discards"]
+__all__ = ["DISCARDED_AT_ONCE", "DISCARD_PAUSE_MS", "Discards", "Part"]
 
 DISCARDED_AT_ONCE = 10_000
 """Messages that are freed in one go: about two milliseconds."""
@@ -17,9 +16,12 @@ DISCARD_PAUSE_MS = 20
 """The next ones follow after this much log time."""
 
 _PLACES = 3
-"""A message has at most so many places: its own, one in an order and one among the timers."""
+"""A message has at most so many places: its own, one by its id and one among the timers."""
 
-Part = deque[Any] | dict[Any, Any] | list[Any]
+_WHOLE = 1_000
+"""What is no larger is let go as a whole: pieces, which are never changed here, for a frozen view may have them, too."""
+
+Part = dict[Any, Any] | Sequence[Any]
 
 
 class Discards:
@@ -46,7 +48,7 @@ class Discards:
         return sum(map(len, self._parts))
 
     def add(self, parts: Iterable[Part], count: int, now_ms: int) -> None:
-        """Nobody else refers to these any more; there were so many messages in them."""
+        """Nobody but frozen views refers to these any more; there were so many messages in them."""
         if count > DISCARDED_AT_ONCE:
             self._parts.extend(parts)
             self.left += count
@@ -55,15 +57,17 @@ class Discards:
     def free(self, now_ms: int) -> None:
         """Free a portion."""
         room = _PLACES * DISCARDED_AT_ONCE
-        while self._parts and room:
+        while self._parts and room > 0:
             part = self._parts[-1]
-            count = min(room, len(part))
-            take_out = part.popitem if isinstance(part, dict) else part.pop
-            for _ in range(count):
-                take_out()
-            room -= count
-            if not part:
+            count = len(part)
+            if count > _WHOLE:
+                count = min(room, count - _WHOLE)
+                take_out = part.popitem if isinstance(part, dict) else part.pop  # type: ignore[attr-defined]
+                for _ in range(count):
+                    take_out()
+            else:
                 self._parts.pop()
+            room -= count
         self.left = max(0, self.left - DISCARDED_AT_ONCE)
         self.at_ms = now_ms + DISCARD_PAUSE_MS if self.left else NEVER_MS
         if not self.left:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from txraft.errors import Refused
 from txraft.machines.work_queue.bounds import (
@@ -32,10 +33,11 @@ from txraft.machines.work_queue.bounds import (
     Wait,
     Window,
 )
-from txraft.machines.work_queue.named_queue import NamedQueue, topic_of
+from txraft.machines.work_queue.items import Item
+from txraft.machines.work_queue.named_queue import topic_of
 from txraft.machines.work_queue.puts import put_all
 from txraft.machines.work_queue.queues import Queues
-from txraft.machines.work_queue.receipts import message_in_flight, refusal_of
+from txraft.machines.work_queue.receipts import refusal_of
 from txraft.machines.work_queue.records import (
     Acknowledged,
     Delivery,
@@ -47,7 +49,6 @@ from txraft.machines.work_queue.records import (
     Removed,
     Returned,
     Stored,
-    WorkQueueState,
 )
 from txraft.machines.work_queue.settings import changed_settings, milliseconds, shown_settings
 from txraft.machines.work_queue.views import page_of, peeked, statistics
@@ -91,7 +92,7 @@ class WorkQueue(StateMachine):
         `max_deliveries` 0: no limit. `dead_letter` "": the queue's own name with .dead behind it.
         """
         changes = {name: value for name, value in locals().items() if name not in ("self", "ctx", "queue")}
-        found = self.queues.find_or_make(queue, ctx.time_ms)
+        found = self.queues.own(self.queues.find_or_make(queue, ctx.time_ms))
         settings = changed_settings(queue, found.settings, changes, self.queues.by_name)
         self.queues.add(ctx, found)
         self.queues.now_ms = ctx.time_ms
@@ -121,8 +122,10 @@ class WorkQueue(StateMachine):
         queues = self.queues
         found = queues.by_name.get(queue)
         is_plain = dedup_id is None and not delay_s and not_before is None
-        if found is None or not is_plain or not found.has_room(1, len(body)):
+        if found is None or not is_plain or found.length >= found.settings.max_length or found.bytes + len(body) > found.settings.max_bytes:
             return put_all(ctx, queues, queue, [NewMessage(body, priority, delay_s, not_before, dedup_id)])[0]
+        if found.generation != queues.generation:
+            found = queues.own(found)
         now_ms = queues.now_ms = ctx.time_ms  # the same as put_all does, for what most puts are
         if now_ms >= found.mark_ms:
             found.mark(now_ms)
@@ -149,49 +152,44 @@ class WorkQueue(StateMachine):
         found = queues.by_name.get(queue)
         if found is None or not found.occupied:
             return []
+        if found.generation != queues.generation:
+            found = queues.own(found)
         if now_ms >= found.mark_ms:
             found.mark(now_ms)
         due_ms = now_ms + (found.settings.visibility_ms if visibility_s is None else milliseconds(visibility_s))
         taken = found.take(count, due_ms)
-        for one in taken:
-            queues.timers.add(due_ms, one.id, queue)
+        queues.timers.add_all(due_ms, taken, queue)
         return taken
 
     @command
     def ack(self, ctx: Context, queue: QueueName, receipt: ReceiptText) -> bool:
         """The message of this receipt is done with: it is removed."""
-        found = self.queues.by_name.get(queue) or self.queues.find(queue)
-        message = message_in_flight(found, receipt)
-        if message is None:
+        queues = self.queues
+        found = queues.by_name.get(queue)
+        if found is None or found.generation != queues.generation:
+            found = queues.own_named(queue)
+        now_ms = ctx.time_ms
+        message_id = found.acknowledge(receipt, now_ms)
+        if message_id is None:
             raise refusal_of(found, receipt)
-        self._ack(ctx, found, message)
+        queues.now_ms = now_ms
+        queues.timers.gone(message_id)
         return True
 
     @command
     def ack_batch(self, ctx: Context, queue: QueueName, receipts: Receipts) -> Acknowledged:
         """The same for up to 100; those that are stale are named, and do not hold up the others."""
-        found = self.queues.find(queue)
+        queues = self.queues
+        found = queues.own_named(queue)
         stale: list[str] = []
         for receipt in receipts:
-            message = message_in_flight(found, receipt)
-            if message is None:
+            message_id = found.acknowledge(receipt, ctx.time_ms)
+            if message_id is None:
                 stale.append(receipt)
             else:
-                self._ack(ctx, found, message)
+                queues.now_ms = ctx.time_ms
+                queues.timers.gone(message_id)
         return Acknowledged(len(receipts) - len(stale), stale)
-
-    def _ack(self, ctx: Context, queue: NamedQueue, message: Message) -> None:
-        queues = self.queues
-        now_ms = queues.now_ms = ctx.time_ms
-        if now_ms >= queue.mark_ms:
-            queue.mark(now_ms)
-        size = len(message.body)
-        del queue.in_flight[message.id]
-        queue.held_bytes -= size
-        queue.bytes -= size
-        queue.length -= 1
-        queue.totals.acked += 1
-        queues.timers.gone(message.id)
 
     @command
     def nack(self, ctx: Context, queue: QueueName, receipt: ReceiptText, delay_s: Delay | None = None) -> Returned:
@@ -199,12 +197,21 @@ class WorkQueue(StateMachine):
 
         If `delay_s` is not given, it is held back for the queue's back-off.
         """
-        found, message = self._found(queue, receipt)
-        now_ms = self.queues.now_ms = ctx.time_ms
+        queues = self.queues
+        found = queues.by_name.get(queue)
+        if found is None or found.generation != queues.generation:
+            found = queues.own_named(queue)
+        message = found.in_flight_under(receipt)
+        if message is None:
+            raise refusal_of(found, receipt)
+        now_ms = queues.now_ms = ctx.time_ms
         settings = found.settings
-        backoff_ms = min(settings.backoff_min_ms * message.deliveries, settings.backoff_max_ms)
+        if delay_s is None:
+            delay_ms = min(settings.backoff_min_ms * message.deliveries, settings.backoff_max_ms)
+        else:
+            delay_ms = milliseconds(delay_s)
         found.totals.nacked += 1
-        returned = self.queues.give_back(ctx, found, message, now_ms + (backoff_ms if delay_s is None else milliseconds(delay_s)))
+        returned = queues.give_back(ctx, found, message, now_ms + delay_ms)
         if returned.state == "ready":
             ctx.signal(found.topic)
         return returned
@@ -215,20 +222,19 @@ class WorkQueue(StateMachine):
 
         If that is not given, for the queue's visibility timeout.
         """
-        found, message = self._found(queue, receipt)
-        now_ms = self.queues.now_ms = ctx.time_ms
-        due_ms = now_ms + (found.settings.visibility_ms if visibility_s is None else milliseconds(visibility_s))
-        if due_ms < message.due_ms:  # a later one is found when the timer goes off
-            self.queues.timers.add(due_ms, message.id, queue)
-        message.due_ms = due_ms
-        return Extended(due_ms)
-
-    def _found(self, queue: str, receipt: str) -> tuple[NamedQueue, Message]:
-        found = self.queues.find(queue)
-        message = message_in_flight(found, receipt)
+        queues = self.queues
+        found = queues.by_name.get(queue)
+        if found is None or found.generation != queues.generation:
+            found = queues.own_named(queue)
+        message = found.in_flight_under(receipt)
         if message is None:
             raise refusal_of(found, receipt)
-        return found, message
+        now_ms = queues.now_ms = ctx.time_ms
+        due_ms = now_ms + (found.settings.visibility_ms if visibility_s is None else milliseconds(visibility_s))
+        if due_ms < message.due_ms:  # a later one is found when the timer goes off
+            queues.timers.add(due_ms, message.id, queue)
+        found.in_flight.replace(message.id, replace(message, due_ms=due_ms))
+        return Extended(due_ms)
 
     @command
     def move(self, ctx: Context, queue: QueueName, to: QueueName, count: MoveCount = 100) -> Moved:
@@ -236,8 +242,8 @@ class WorkQueue(StateMachine):
 
         Their deliveries are counted from 0 again. Nothing is dropped to make room for them.
         """
-        source, now_ms = self.queues.find(queue), ctx.time_ms
-        target = self.queues.find_or_make(to, now_ms)
+        source, now_ms = self.queues.own_named(queue), ctx.time_ms
+        target = self.queues.own(self.queues.find_or_make(to, now_ms))
         if source is target:
             raise Refused("same_queue", f"messages of {queue!r} cannot be moved to {to!r}: it is the same queue")
         moved = 0
@@ -259,7 +265,7 @@ class WorkQueue(StateMachine):
     @command
     def purge(self, ctx: Context, queue: QueueName) -> Removed:
         """Remove all messages of a queue, those in flight and delayed too; how many."""
-        found = self.queues.find(queue)
+        found = self.queues.own_named(queue)
         self.queues.now_ms = ctx.time_ms
         purged = self.queues.clear(found, ctx.time_ms)
         found.totals.purged += purged
@@ -269,7 +275,7 @@ class WorkQueue(StateMachine):
     @command
     def delete(self, ctx: Context, queue: QueueName) -> Removed:
         """Remove a queue with its messages and settings; how many messages that were."""
-        found = self.queues.find(queue)
+        found = self.queues.own_named(queue)
         self.queues.now_ms = ctx.time_ms
         removed = self.queues.remove(found, ctx.time_ms)
         ctx.emit(queue, type="deleted", count=removed)
@@ -315,10 +321,10 @@ class WorkQueue(StateMachine):
         """See `StateMachine`."""
         self.queues.expire(ctx)
 
-    def snapshot(self) -> WorkQueueState:
+    def snapshot(self) -> Iterator[Item]:
         """See `StateMachine`."""
         return self.queues.capture()
 
     def restore(self, state: Any) -> None:
         """See `StateMachine`."""
-        self.queues.restore(msgspec.convert(state, WorkQueueState, builtin_types=(bytes,)))
+        self.queues.restore(state)

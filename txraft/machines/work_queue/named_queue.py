@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from heapq import merge
 from operator import attrgetter
 
-from txraft.machines.work_queue.bounds import PRIORITIES, TAKEN_BYTES_MAX
+from msgspec.structs import replace
+
+from txraft.machines.work_queue.arrivals import PIECE as HELD_PIECE
+from txraft.machines.work_queue.arrivals import Arrivals
+from txraft.machines.work_queue.bounds import PRIORITIES, TAKEN_BYTES_MAX, State
 from txraft.machines.work_queue.dedup import Dedup
 from txraft.machines.work_queue.discards import Part
-from txraft.machines.work_queue.lanes import Lane
-from txraft.machines.work_queue.records import Delivery, Mark, Message, QueueState, Settings, Totals
+from txraft.machines.work_queue.lanes import PIECE, Lane
+from txraft.machines.work_queue.records import Delivery, Mark, Message, Settings, Totals
 
 __all__ = ["MARK_MS", "NamedQueue", "topic_of"]
 
@@ -29,14 +34,15 @@ def topic_of(name: str) -> bytes:
 
 
 class NamedQueue:
-    """A queue.
+    """A queue. What a frozen view may see of it is not changed: `fork` gives another one to go on with.
 
     Attributes:
         name, created_ms, settings, totals: what they say.
+        generation: how many views had been taken when it was made, or forked.
         topic: see `topic_of`.
         lanes: the ready messages by priority, as far as there ever were any.
         occupied: bit N is set if there are ready messages of priority N.
-        in_flight, delayed: the others, by id.
+        in_flight, delayed: the others, by id, in the order in which they became so.
         length, bytes: of all messages; bytes are those of bodies.
         held_bytes: of those in flight or delayed.
         marks: some totals of a while ago, and of not so long ago.
@@ -49,6 +55,7 @@ class NamedQueue:
         "created_ms",
         "dedup",
         "delayed",
+        "generation",
         "held_bytes",
         "in_flight",
         "lanes",
@@ -63,8 +70,9 @@ class NamedQueue:
         "totals",
     )
 
-    def __init__(self, name: str, now_ms: int) -> None:
+    def __init__(self, name: str, now_ms: int, generation: int = 0) -> None:
         self.name = name
+        self.generation = generation
         self.topic = topic_of(name)
         self.created_ms = now_ms
         self.settings = Settings()
@@ -78,21 +86,35 @@ class NamedQueue:
     def _begin(self) -> None:
         self.lanes: list[Lane | None] = [None] * PRIORITIES
         self.occupied = 0
-        self.in_flight: dict[int, Message] = {}
-        self.delayed: dict[int, Message] = {}
+        self.in_flight: Arrivals[int, Message] = Arrivals()
+        self.delayed: Arrivals[int, Message] = Arrivals()
         self.length = self.bytes = self.held_bytes = 0
 
     def clear(self) -> list[Part]:
         """Have no messages any more; where they were."""
-        places = (places for lane in self.lanes if lane is not None for places in (lane.fresh, lane.order, lane.back))
-        parts: list[Part] = [self.in_flight, self.delayed, *places]
+        parts: list[Part] = [*self.in_flight.parts(), *self.delayed.parts()]
+        for lane in self.lanes:
+            if lane is not None:
+                parts += lane.parts()
         self._begin()
         return parts
+
+    def fork(self, generation: int) -> NamedQueue:
+        """The same queue, to go on with; this one stays as it is."""
+        other = NamedQueue.__new__(NamedQueue)
+        for name in NamedQueue.__slots__:
+            setattr(other, name, getattr(self, name))
+        other.generation = generation
+        other.totals = copy(self.totals)
+        other.dedup = self.dedup.fork()
+        other.lanes = [None if lane is None else lane.fork() for lane in self.lanes]
+        other.in_flight, other.delayed = self.in_flight.fork(), self.delayed.fork()
+        return other
 
     @property
     def ready(self) -> int:
         """How many messages are ready."""
-        return self.length - len(self.in_flight) - len(self.delayed)
+        return self.length - len(self.in_flight.places) - len(self.delayed.places)
 
     def timed(self, message_id: int) -> Message | None:
         """A message that is in flight or delayed."""
@@ -110,13 +132,13 @@ class NamedQueue:
         settings = self.settings
         if settings.overflow == "reject":
             return self.has_room(count, size)
-        held = len(self.in_flight) + len(self.delayed)
+        held = len(self.in_flight.places) + len(self.delayed.places)
         return held + count <= settings.max_length and self.held_bytes + size <= settings.max_bytes
 
     @property
     def is_overfull(self) -> bool:
         """Whether there are more messages, or bytes, than may be, and some that may be dropped."""
-        return self.occupied != 0 and not self.has_room(0, 0) and self.settings.overflow == "drop_oldest"
+        return self.settings.overflow == "drop_oldest" and self.occupied != 0 and not self.has_room(0, 0)
 
     def oldest(self, count: int) -> Iterator[Message]:
         """The oldest ready messages, up to so many; found as they are asked for."""
@@ -140,20 +162,23 @@ class NamedQueue:
         self.bytes += len(message.body)
 
     def leave(self, message: Message) -> None:
-        """Count a message out that was popped or released."""
+        """Count a message out that was taken out of its place."""
         self.length -= 1
         self.bytes -= len(message.body)
 
     def make_ready(self, message: Message) -> None:
         """Put a message where it will be taken from."""
         priority = message.priority
-        self.lane(priority).add(message)
+        (self.lanes[priority] or self.lane(priority)).add(message)
         self.occupied |= 1 << priority
 
     def append(self, message: Message) -> None:
         """Count a new message in, the newest of all, and make it ready: what is done most, done quickly."""
         priority = message.priority
-        (self.lanes[priority] or self.lane(priority)).fresh.append(message)
+        lane = self.lanes[priority] or self.lane(priority)
+        lane.end.append(message)
+        if len(lane.end) >= PIECE:
+            lane.next_end()
         self.occupied |= 1 << priority
         self.length += 1
         self.bytes += len(message.body)
@@ -161,15 +186,8 @@ class NamedQueue:
 
     def hold(self, message: Message, due_ms: int) -> None:
         """Keep a message back until then."""
-        message.due_ms = due_ms
-        self.delayed[message.id] = message
+        self.delayed.add(message.id, message if message.due_ms == due_ms else replace(message, due_ms=due_ms))
         self.held_bytes += len(message.body)
-
-    def release(self, message: Message) -> None:
-        """Take out a message that is in flight or delayed."""
-        if self.in_flight.pop(message.id, None) is None:
-            del self.delayed[message.id]
-        self.held_bytes -= len(message.body)
 
     def head(self) -> Message:
         """The ready message that is next; there is one."""
@@ -197,31 +215,71 @@ class NamedQueue:
 
     def _pop(self, lane: Lane) -> Message:
         message = lane.pop()
-        if not lane.fresh and not lane.order:
+        if not lane.front and not lane.order:
             self.occupied ^= 1 << message.priority
         return message
 
     def take(self, count: int, due_ms: int) -> list[Delivery]:
         """Deliver the messages that are next, as many as there are and as fit into an answer; they are in flight until `due_ms`."""
         taken: list[Delivery] = []
-        room = TAKEN_BYTES_MAX
+        room, held = TAKEN_BYTES_MAX, self.in_flight
         while self.occupied and len(taken) < count:
-            lane = self._best()
-            if taken and len(lane.head().body) > room:
+            lane = self.lanes[self.occupied.bit_length() - 1]
+            assert lane is not None, self.occupied
+            front, order = lane.front, lane.order
+            message = lane.head() if order else front[0]
+            message_id, body, priority = message.id, message.body, message.priority
+            size = len(body)
+            if taken and size > room:
                 break  # a second one may wait for the next answer
-            message = lane.pop() if lane.order else lane.fresh.popleft()
-            message_id, body = message.id, message.body
-            if not lane.fresh and not lane.order:
-                self.occupied ^= 1 << message.priority
-            room -= len(body)
-            self.held_bytes += len(body)
-            number = message.taken = message.taken + 1
-            message.due_ms = due_ms
-            self.in_flight[message_id] = message
-            deliveries, origin = number - message.forgiven, message.origin
-            taken.append(Delivery(f"{message_id}-{number}", message_id, body, message.priority, deliveries, message.put_ms, origin))
+            room -= size
+            if order:
+                lane.pop()
+            else:  # what `pop` does then, done quickly
+                del front[0]
+                if not front and front is not lane.end:
+                    lane.next_front()
+            if not lane.front and not order:
+                self.occupied ^= 1 << priority
+            self.held_bytes += size
+            put_ms, number, forgiven, origin = message.put_ms, message.taken + 1, message.forgiven, message.origin
+            held.tail[message_id] = Message(message_id, body, priority, put_ms, number, forgiven, due_ms, origin)
+            held.places[message_id] = held.number  # what `add` does, done quickly
+            if len(held.tail) >= HELD_PIECE:
+                held.next_tail()
+            taken.append(Delivery(f"{message_id}-{number}", message_id, body, priority, number - forgiven, put_ms, origin))
         self.totals.delivered += len(taken)
         return taken
+
+    def in_flight_under(self, receipt: str) -> Message | None:
+        """The message whose present delivery has this receipt."""
+        held = self.in_flight
+        try:
+            message_id = int(receipt.partition("-")[0])
+            message = held.pieces[held.places[message_id]][message_id]
+        except (KeyError, ValueError):
+            return None
+        return message if receipt == f"{message_id}-{message.taken}" else None
+
+    def acknowledge(self, receipt: str, now_ms: int) -> int | None:
+        """Remove the message whose present delivery has this receipt; its id. None if there is none."""
+        held = self.in_flight
+        try:
+            message_id = int(receipt.partition("-")[0])
+            message = held.pieces[held.places[message_id]][message_id]
+        except (KeyError, ValueError):
+            return None
+        if receipt != f"{message_id}-{message.taken}":  # as in `in_flight_under`
+            return None
+        if now_ms >= self.mark_ms:
+            self.mark(now_ms)
+        held.pop(message_id)
+        size = len(message.body)
+        self.held_bytes -= size
+        self.bytes -= size
+        self.length -= 1
+        self.totals.acked += 1
+        return message_id
 
     # Rates.
 
@@ -233,39 +291,21 @@ class NamedQueue:
         self.marks = (self.marks[1] if is_recent else newest, newest)
         self.mark_ms = now_ms + MARK_MS
 
-    # Snapshots.
+    # Restoring.
 
-    def capture(self) -> QueueState:
-        """For a snapshot."""
-        return QueueState(
-            name=self.name,
-            created_ms=self.created_ms,
-            settings=self.settings,
-            totals=self.totals,
-            marks=self.marks,
-            told_ms=self.told_ms,
-            ready=[message for lane in self.occupied_lanes() for message in lane.all()],
-            in_flight=list(self.in_flight.values()),
-            delayed=list(self.delayed.values()),
-            dedup=self.dedup.capture(),
-        )
-
-    @classmethod
-    def restored(cls, state: QueueState) -> NamedQueue:
-        """The queue of a snapshot."""
-        queue = cls(state.name, state.created_ms)
-        queue.settings, queue.totals, queue.marks, queue.told_ms = state.settings, state.totals, state.marks, state.told_ms
-        queue.mark_ms = queue.marks[1].time_ms + MARK_MS
-        queue.dedup.restore(state.dedup)
-        for message in state.ready:
-            queue.enter(message)
-            queue.make_ready(message)
-        queue.in_flight = {message.id: message for message in state.in_flight}
-        queue.delayed = {message.id: message for message in state.delayed}
-        for message in [*state.in_flight, *state.delayed]:
-            queue.enter(message)
-            queue.held_bytes += len(message.body)
-        return queue
+    def fill(self, state: State, messages: list[Message]) -> None:
+        """Have these, too: of a snapshot, in its order."""
+        size = sum(len(message.body) for message in messages)
+        self.length += len(messages)
+        self.bytes += size
+        if state == "ready":
+            for message in messages:
+                self.make_ready(message)
+            return
+        self.held_bytes += size
+        held = self.in_flight if state == "in_flight" else self.delayed
+        for message in messages:
+            held.add(message.id, message)
 
 
 def _age(lane: Lane) -> int:

@@ -27,7 +27,7 @@ def put_all(ctx: Context, queues: Queues, name: str, messages: Sequence[NewMessa
         Refused: `too_many_queues`, `too_far_ahead`, `too_large`, `queue_full`.
     """
     now_ms = ctx.time_ms
-    queue = queues.find_or_make(name, now_ms)
+    queue = queues.own(queues.find_or_make(name, now_ms))
     stored, planned = _plan(queue, messages, now_ms, queues.last_id)
     _check_room(queue, planned, now_ms)
     settings = queue.settings
@@ -65,7 +65,8 @@ def _plan(queue: NamedQueue, messages: Sequence[NewMessage], now_ms: int, last_i
             in_batch[dedup_id] = last_id + 1
         last_id += 1
         stored.append(Stored(last_id))
-        planned.append((Message(last_id, message.body, message.priority, now_ms), due_ms, dedup_id))
+        held_ms = due_ms if due_ms > now_ms else 0
+        planned.append((Message(last_id, message.body, message.priority, now_ms, due_ms=held_ms), due_ms, dedup_id))
     return stored, planned
 
 

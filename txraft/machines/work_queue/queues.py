@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from msgspec.structs import replace
 
 from txraft.errors import Refused
 from txraft.machines.work_queue.bounds import NEVER_MS, QUEUES_MAX
 from txraft.machines.work_queue.discards import Discards, Part
-from txraft.machines.work_queue.named_queue import NamedQueue
-from txraft.machines.work_queue.records import Message, Returned, WorkQueueState
+from txraft.machines.work_queue.items import DedupItem, Item, MachineItem, MessagesItem, items_of, typed_items
+from txraft.machines.work_queue.named_queue import MARK_MS, NamedQueue
+from txraft.machines.work_queue.records import Message, Returned
 from txraft.machines.work_queue.settings import dead_letter_queue
 from txraft.machines.work_queue.timers import Timers
 from txraft.machines.work_queue.trims import DROPPED_AT_ONCE, TRIM_PAUSE_MS, Trims, drops_for
@@ -30,7 +35,8 @@ class Queues:
     """The state of the machine.
 
     Attributes:
-        by_name: the queues.
+        by_name: the queues. Those of an older generation than this may be seen by a view: only what `own` gives is to be changed.
+        generation: how many views were taken.
         names: theirs, sorted.
         timers: of all messages that are in flight or delayed.
         trims: of queues that hold more than they may.
@@ -42,6 +48,7 @@ class Queues:
 
     def __init__(self) -> None:
         self.by_name: dict[str, NamedQueue] = {}
+        self.generation = 0
         self.names: list[str] = []
         self.timers = Timers(self.by_name)
         self.trims = Trims(self.by_name)
@@ -63,8 +70,18 @@ class Queues:
         if found is None:
             if len(self.by_name) >= QUEUES_MAX:
                 raise Refused("too_many_queues", f"there are {QUEUES_MAX} queues, as many as may be; delete one, or use another")
-            found = NamedQueue(name, now_ms)
+            found = NamedQueue(name, now_ms, self.generation)
         return found
+
+    def own(self, queue: NamedQueue) -> NamedQueue:
+        """The same queue, to be changed: if a view may see it, another one takes its place."""
+        if queue.generation != self.generation:
+            queue = self.by_name[queue.name] = queue.fork(self.generation)
+        return queue
+
+    def own_named(self, name: str) -> NamedQueue:
+        """A queue, to be changed. Raises `Refused` `queue_not_found`."""
+        return self.own(self.find(name))
 
     def add(self, ctx: Context, queue: NamedQueue) -> None:
         """Have the queue from now on, if it is new."""
@@ -74,7 +91,7 @@ class Queues:
             ctx.emit(queue.name, type="created")
 
     def remove(self, queue: NamedQueue, now_ms: int) -> int:
-        """Have it no more, nor its messages; how many."""
+        """Have an own one no more, nor its messages; how many."""
         cleared = self.clear(queue, now_ms)
         known = len(queue.dedup)
         self._discard(queue.dedup.clear(), known, now_ms)
@@ -83,7 +100,7 @@ class Queues:
         return cleared
 
     def clear(self, queue: NamedQueue, now_ms: int) -> int:
-        """Remove all messages of a queue; how many."""
+        """Remove all messages of an own queue; how many."""
         cleared = queue.length
         parts = queue.clear()
         self._discard([self.timers.sweep(), *parts], cleared, now_ms)
@@ -97,7 +114,7 @@ class Queues:
     # Messages.
 
     def put(self, ctx: Context, queue: NamedQueue, message: Message, due_ms: int) -> None:
-        """Put a new message into a queue that has room, or can make it."""
+        """Put a new message into an own queue that has room, or can make it."""
         self.make_room(ctx, queue, 1, len(message.body), DROPPED_AT_ONCE)
         queue.enter(message)
         queue.totals.put += 1
@@ -107,7 +124,7 @@ class Queues:
             queue.make_ready(message)
 
     def make_room(self, ctx: Context, queue: NamedQueue, count: int, size: int, dropped_max: int) -> int:
-        """Drop messages if need be, and tell of it, but not of each; how many."""
+        """Drop messages of an own queue if need be, and tell of it, but not of each; how many."""
         dropped = queue.make_room(count, size, dropped_max)
         if dropped and ctx.time_ms >= queue.told_ms + DROPS_TOLD_MS:
             queue.told_ms = ctx.time_ms
@@ -116,13 +133,15 @@ class Queues:
 
     def look_at_limits(self, queue: NamedQueue, now_ms: int) -> None:
         """Limits were lowered, or a message has become ready: if there is too much now, see to it that it goes."""
-        self.trims.note(queue, now_ms)
-        if self.trims.at_ms < self.timers.wake_ms:
-            self.timers.wake_at(self.trims.at_ms)
+        if queue.is_overfull:
+            self.trims.note(queue, now_ms)
+            if self.trims.at_ms < self.timers.wake_ms:
+                self.timers.wake_at(self.trims.at_ms)
 
     def give_back(self, ctx: Context, queue: NamedQueue, message: Message, due_ms: int) -> Returned:
-        """A message in flight was not acknowledged: it is delivered again, unless it was too often."""
-        queue.release(message)
+        """A message in flight in an own queue was not acknowledged: it is delivered again, unless it was too often."""
+        queue.in_flight.pop(message.id)
+        queue.held_bytes -= len(message.body)
         most = queue.settings.max_deliveries
         if most and message.deliveries >= most:
             target = self._dead_letter(ctx, queue, message)
@@ -146,7 +165,7 @@ class Queues:
         """Move a released message to the dead-letter queue; its name. None if there is no room: rather delivered too often than lost."""
         name, size = dead_letter_queue(queue.name, queue.settings), len(message.body)
         try:
-            target = self.find_or_make(name, ctx.time_ms)
+            target = self.own(self.find_or_make(name, ctx.time_ms))
         except Refused:
             return None
         if not target.can_make_room(1, size) or drops_for(target, [size], [True]) > DROPPED_AT_ONCE:
@@ -161,8 +180,8 @@ class Queues:
         return name
 
     def receive(self, queue: NamedQueue, message: Message, origin: str) -> None:
-        """A message comes from another queue, and begins anew."""
-        message.forgiven, message.origin = message.taken, origin
+        """A message comes to an own queue from another, and begins anew."""
+        message = replace(message, forgiven=message.taken, origin=origin)
         queue.enter(message)
         queue.make_ready(message)
         queue.totals.received += 1
@@ -189,12 +208,13 @@ class Queues:
             found = timers.pop_due(now_ms) if self.dropped < EXPIRED_AT_ONCE else None
             if found is None:
                 break
-            queue, message = found
-            if message.id in queue.in_flight:
+            queue, message = self.own(found[0]), found[1]
+            if message.id in queue.in_flight.places:
                 queue.totals.expired += 1
                 self.give_back(ctx, queue, message, now_ms)
             else:
-                queue.release(message)
+                queue.delayed.pop(message.id)
+                queue.held_bytes -= len(message.body)
                 queue.make_ready(message)
                 self.look_at_limits(queue, now_ms)
             stirred[queue.topic] = None
@@ -204,24 +224,32 @@ class Queues:
     def _trim(self, ctx: Context, now_ms: int) -> None:
         left = DROPPED_AT_ONCE
         for queue in self.trims.overfull():
-            left -= self.make_room(ctx, queue, 0, 0, left)
+            left -= self.make_room(ctx, self.own(queue), 0, 0, left)
         self.trims.at_ms = now_ms + TRIM_PAUSE_MS if self.trims.overfull() else NEVER_MS
 
     # Snapshots.
 
-    def capture(self) -> WorkQueueState:
-        """For a snapshot."""
-        queues = [self.by_name[name].capture() for name in self.names]
-        return WorkQueueState(
-            self.last_id, self.now_ms, self.timers.wake_ms, queues, self.trims.at_ms, self.discards.left, self.discards.at_ms
-        )
+    def capture(self) -> Iterator[Item]:
+        """The state as it is now, for a snapshot; item by item, whatever happens meanwhile."""
+        self.generation += 1
+        machine = MachineItem(self.last_id, self.now_ms, self.timers.wake_ms, self.trims.at_ms, self.discards.left, self.discards.at_ms)
+        return items_of(machine, list(self.by_name.values()))
 
-    def restore(self, state: WorkQueueState) -> None:
-        """Have what a snapshot had."""
-        self.last_id, self.now_ms = state.last_id, state.now_ms
-        self.by_name.update((one.name, NamedQueue.restored(one)) for one in state.queues)
+    def restore(self, items: Iterable[Any]) -> None:
+        """Have what a snapshot had. Raises `ValueError` or `KeyError` if it was none."""
+        for item in typed_items(items):
+            if isinstance(item, MessagesItem):
+                self.by_name[item.queue].fill(item.state, item.messages)
+            elif isinstance(item, DedupItem):
+                self.by_name[item.queue].dedup.restore(item.noted)
+            elif isinstance(item, MachineItem):
+                machine = item
+            else:
+                queue = self.by_name[item.name] = NamedQueue(item.name, item.created_ms)
+                queue.settings, queue.totals, queue.marks, queue.told_ms = item.settings, item.totals, item.marks, item.told_ms
+                queue.mark_ms = queue.marks[1].time_ms + MARK_MS
+        self.last_id, self.now_ms = machine.last_id, machine.now_ms
         self.names = sorted(self.by_name)
-        self.timers.rebuild()
-        self.timers.wake_at(state.wake_ms)
-        self.trims.restore(state.trim_ms)
-        self.discards.restore(state.unfreed, state.free_ms)
+        self.timers.restore(machine.wake_ms)
+        self.trims.restore(machine.trim_ms)
+        self.discards.restore(machine.unfreed, machine.free_ms)

@@ -6,20 +6,10 @@ import re
 
 from txraft.errors import Refused
 from txraft.machines.work_queue.named_queue import NamedQueue
-from txraft.machines.work_queue.records import Message
 
-__all__ = ["message_in_flight", "refusal_of"]
+__all__ = ["refusal_of"]
 
 _RECEIPT = re.compile(r"([1-9][0-9]{0,18})-([1-9][0-9]{0,18})")
-
-
-def message_in_flight(queue: NamedQueue, receipt: str) -> Message | None:
-    """The message whose present delivery has this receipt."""
-    try:
-        message = queue.in_flight[int(receipt.partition("-")[0])]
-    except (KeyError, ValueError):
-        return None
-    return message if receipt == f"{message.id}-{message.taken}" else None
 
 
 def refusal_of(queue: NamedQueue, receipt: str) -> Refused:

@@ -15,18 +15,18 @@ __all__ = [
     "Moved",
     "NewMessage",
     "Peeked",
-    "QueueState",
     "Removed",
     "Returned",
     "Settings",
     "Stored",
     "Totals",
-    "WorkQueueState",
 ]
 
 
-class Message(msgspec.Struct, array_like=True, gc=False):
+class Message(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """A message in a queue. There may be millions, so it is slotted, and the garbage collector does not look at it: it refers to none.
+
+    It is never changed, only replaced, because frozen views have it, too.
 
     Attributes:
         id: its place in the log among all messages of the machine; it stays the same when the message goes to another queue.
@@ -127,7 +127,7 @@ class Removed(msgspec.Struct):
     messages: int
 
 
-class Settings(msgspec.Struct, array_like=True):
+class Settings(msgspec.Struct, array_like=True, frozen=True):
     """What can be configured of a queue; times in milliseconds. See `WorkQueue.configure`."""
 
     visibility_ms: int = 30_000
@@ -159,37 +159,10 @@ class Totals(msgspec.Struct, gc=False):
     purged: int = 0
 
 
-class Mark(msgspec.Struct, array_like=True, gc=False):
+class Mark(msgspec.Struct, array_like=True, gc=False, frozen=True):
     """Some totals at a moment of log time: rates are differences between two of them."""
 
     time_ms: int
     put: int = 0
     delivered: int = 0
     acked: int = 0
-
-
-class QueueState(msgspec.Struct, array_like=True):
-    """A queue in a snapshot. Ready messages by priority and id; those in flight and those delayed in the order in which they became so."""
-
-    name: str
-    created_ms: int
-    settings: Settings
-    totals: Totals
-    marks: tuple[Mark, Mark]
-    told_ms: int
-    ready: list[Message]
-    in_flight: list[Message]
-    delayed: list[Message]
-    dedup: list[tuple[str, int, int]]
-
-
-class WorkQueueState(msgspec.Struct, array_like=True):
-    """The whole machine in a snapshot; queues by name."""
-
-    last_id: int
-    now_ms: int
-    wake_ms: int
-    queues: list[QueueState]
-    trim_ms: int
-    unfreed: int
-    free_ms: int

@@ -6,7 +6,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 
 from txraft.machines.work_queue.bounds import NEVER_MS
 from txraft.machines.work_queue.named_queue import NamedQueue
-from txraft.machines.work_queue.records import Message
+from txraft.machines.work_queue.records import Delivery, Message
 
 __all__ = ["Entry", "Timers"]
 
@@ -46,6 +46,16 @@ class Timers:
         """A message becomes ready then, or at its `due_ms` if that is later by then."""
         heap = self._heap
         heappush(heap, (due_ms, message_id, queue))
+        if due_ms < self.wake_ms:
+            self.wake_at(due_ms)
+        if len(heap) > self._heap_max:
+            self._look_for_others()
+
+    def add_all(self, due_ms: int, messages: list[Delivery], queue: str) -> None:
+        """The same for messages that were taken at once."""
+        heap = self._heap
+        for one in messages:
+            heappush(heap, (due_ms, one.id, queue))
         if due_ms < self.wake_ms:
             self.wake_at(due_ms)
         if len(heap) > self._heap_max:
@@ -99,7 +109,7 @@ class Timers:
         return []
 
     def _timed(self) -> int:
-        return sum(len(queue.in_flight) + len(queue.delayed) for queue in self._queues.values())
+        return sum(len(queue.in_flight.places) + len(queue.delayed.places) for queue in self._queues.values())
 
     def _look_for_others(self) -> None:
         """Sort out the others if there are half as many of them; if it just has become more, look again in good time."""
@@ -108,6 +118,15 @@ class Timers:
             self.rebuild()
         else:
             self._heap_max = 2 * bound
+
+    def restore(self, wake_ms: int) -> None:
+        """The queues are those of a snapshot. Message by message: this thread is not the only one."""
+        for queue in self._queues.values():
+            for held in (queue.in_flight, queue.delayed):
+                for message in held.values():
+                    heappush(self._heap, (message.due_ms, message.id, queue.name))
+        self._heap_max = 2 * len(self._heap) + len(self._queues) + _SLACK
+        self.wake_at(wake_ms)
 
     def rebuild(self) -> list[Entry]:
         """One entry for each message that is in flight or delayed. Look again when there are twice as many. Returned is what there was."""

@@ -61,10 +61,9 @@ class Trims:
         self.at_ms = NEVER_MS
 
     def note(self, queue: NamedQueue, now_ms: int) -> None:
-        """Limits were lowered, or a message has become ready."""
-        if queue.is_overfull:
-            self._names.add(queue.name)
-            self.at_ms = min(self.at_ms, now_ms + TRIM_PAUSE_MS)
+        """Limits were lowered, or a message has become ready, and now the queue holds too much."""
+        self._names.add(queue.name)
+        self.at_ms = min(self.at_ms, now_ms + TRIM_PAUSE_MS)
 
     def overfull(self) -> list[NamedQueue]:
         """Those queues, by name."""

@@ -34,7 +34,7 @@ def peeked(queue: NamedQueue, count: int, state: str) -> list[Peeked]:
 def _in_state(queue: NamedQueue, count: int, state: str) -> Iterator[Message]:
     if state == "ready":
         return chain.from_iterable(lane.first(count) for lane in queue.occupied_lanes())
-    return iter((queue.in_flight if state == "in_flight" else queue.delayed).values())
+    return (queue.in_flight if state == "in_flight" else queue.delayed).values()
 
 
 def statistics(queues: Queues, queue: NamedQueue) -> dict[str, Any]:
