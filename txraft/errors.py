@@ -85,7 +85,18 @@ class NotApplied(Outcome):
 
     outcome = "not_applied"
     RETRYABLE: ClassVar[frozenset[str]] = frozenset(
-        {"no_leader", "not_leader", "overloaded", "not_ready", "shutting_down", "leadership_lost", "stale", "timeout", "unreachable", "disk_full"}
+        {
+            "disk_full",
+            "leadership_lost",
+            "no_leader",
+            "not_leader",
+            "not_ready",
+            "overloaded",
+            "shutting_down",
+            "stale",
+            "timeout",
+            "unreachable",
+        }
     )
 
     @property

@@ -48,6 +48,9 @@ __all__ = ["Driver"]
 
 AGE_MS_MAX = 10**15
 
+REPLAY_NEWS_S = 1.0
+"""How often the log tells how far the replay of entries has come."""
+
 Guard = Callable[[Callable[..., None]], Callable[..., None]]
 
 
@@ -101,25 +104,28 @@ class Driver:
             guard(self._applied),
             on_failure,
         )
-        self.snapshots = Snapshots(
-            config,
-            clock,
-            core=core,
-            storage=storage,
+        self.snapshots = self._make_snapshots(host, workers, random, rest)
+        self._effects: deque[fx.Effect] = deque()
+        self._persists: deque[fx.Persist] = deque()
+        self._carrying_out = False
+        self._replay_told = self._now
+        self._carry_out = self._vocabulary()
+
+    def _make_snapshots(self, host: Host, workers: Workers, random: Random, rest: Callable[[float], object] | None) -> Snapshots:
+        return Snapshots(
+            self._config,
+            self._clock,
+            core=self.core,
+            storage=self._storage,
             host=host,
-            snapshot_worker=workers.snapshots,
-            transfer_worker=workers.transfers,
+            workers=workers,
             step=self._step,
             applied=lambda: self.applier.applied,
             random=random,
             rest=rest,
-            guard=guard,
-            on_failure=on_failure,
+            guard=self._guard,
+            on_failure=self._on_failure,
         )
-        self._effects: deque[fx.Effect] = deque()
-        self._persists: deque[fx.Persist] = deque()
-        self._carrying_out = False
-        self._carry_out = self._vocabulary()
 
     def _vocabulary(self) -> dict[type, Callable[[Any], None]]:
         return {
@@ -214,6 +220,13 @@ class Driver:
         """See to what has no event of its own. Called every now and then."""
         self.snapshots.look()
         self.space.look()
+        applied, target = self.applier.applied, self.applier.target
+        if target - applied > self._config.limits.append_entries_max and self._now - self._replay_told >= REPLAY_NEWS_S:
+            self._replay_told = self._now
+            self._log.info(
+                "{node} replays its log: {percent}% ({applied} of {target} entries)",
+                node=self._config.name, percent=100 * applied // target, applied=applied, target=target,
+            )  # fmt: skip
 
     def _election_timeout(self) -> None:
         if self._disk_hangs() or self._view.alarm:

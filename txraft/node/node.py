@@ -98,7 +98,6 @@ class Node(Service):
         self.opening_progress = 0.0
         self.storage: Storage | None = None
         self._tick: IDelayedCall | None = None
-        self._replay_told = self.started_at
         self.network = make_network(self)
         self.standing = Standing(config, self.network)
         self.proposals = Proposals(clock, config.limits, config.timing, self._guarded(self._propose))
@@ -333,16 +332,8 @@ class Node(Service):
         self.waits.expire(now)
         if self.driver is not None:
             self.driver.look()
-            applier = self.driver.applier
-            self.leadership.tick(applier.applied)
+            self.leadership.tick(self.driver.applier.applied)
             self.driver.directories_seen(self.identity.directory)
-            if applier.target - applier.applied > self.config.limits.append_entries_max and now - self._replay_told > 1:
-                self._replay_told = now
-                self._log.info(
-                    "{node} replays its log: {percent}% ({applied} of {target} entries)",
-                    node=self.config.name, percent=100 * applier.applied // applier.target,
-                    applied=applier.applied, target=applier.target,
-                )  # fmt: skip
 
     def _machine_failed(self, machine: str, command: str, traceback: str) -> None:
         self._log.error(

@@ -23,7 +23,7 @@ from txraft.core.snapshot import Snapshot
 from txraft.node.snapshot_receiving import SnapshotReceiving
 from txraft.node.snapshot_sending import SnapshotSending
 from txraft.node.snapshot_taking import SnapshotTaking
-from txraft.node.worker import Worker
+from txraft.node.worker import Worker, Workers
 from txraft.statemachine import Host
 from txraft.storage import Storage
 from txraft.storage.layout import Layout
@@ -38,8 +38,7 @@ class Snapshots:
     """Reactor thread only.
 
     Args:
-        snapshot_worker: writes this node's own.
-        transfer_worker: reads and writes those under way between servers; a transfer does not wait for the other.
+        workers: one writes this node's own; another reads and writes those under way between servers, which do not wait for the first.
         step: carries out what the consensus module says.
         applied: index of the newest applied entry.
         rest: see `Pace`.
@@ -58,8 +57,7 @@ class Snapshots:
         core: ConsensusModule,
         storage: Storage,
         host: Host,
-        snapshot_worker: Worker,
-        transfer_worker: Worker,
+        workers: Workers,
         step: Callable[[Sequence[Effect]], None],
         applied: Callable[[], Index],
         random: Random,
@@ -67,17 +65,16 @@ class Snapshots:
         guard: Guard,
         on_failure: Callable[[Failure], None],
     ) -> None:
-        self._clock, self._core, self._step = clock, core, step
-        cluster_id = storage.identity.cluster_id
-        files = self.files = SnapshotFiles(storage, Layout(config.data_dir.absolute(), storage.files))
+        self._clock, self._core, self._step, self._guard = clock, core, step, guard
+        self.files = SnapshotFiles(storage, Layout(config.data_dir.absolute(), storage.files))
         self.taking = SnapshotTaking(
             config.name,
             clock,
             config.limits,
-            cluster_id=cluster_id,
-            worker=snapshot_worker,
+            cluster_id=storage.identity.cluster_id,
+            worker=workers.snapshots,
             storage=storage,
-            files=files,
+            files=self.files,
             host=host,
             core=core,
             applied=applied,
@@ -90,21 +87,32 @@ class Snapshots:
             config.name,
             clock,
             config.limits,
-            worker=transfer_worker,
-            files=files,
+            worker=workers.transfers,
+            files=self.files,
             was_read=guard(self._was_read),
             on_failure=on_failure,
         )
-        self.receiving = SnapshotReceiving(
-            config.name,
-            clock,
+        self.receiving = self._make_receiving(config.name, storage.identity.cluster_id, host, workers.transfers, rest, on_failure)
+
+    def _make_receiving(
+        self,
+        name: str,
+        cluster_id: str,
+        host: Host,
+        worker: Worker,
+        rest: Callable[[float], object] | None,
+        on_failure: Callable[[Failure], None],
+    ) -> SnapshotReceiving:
+        return SnapshotReceiving(
+            name,
+            self._clock,
             cluster_id=cluster_id,
-            worker=transfer_worker,
-            files=files,
+            worker=worker,
+            files=self.files,
             host=host,
-            stored=guard(self._stored),
-            received=guard(self._received),
-            refused=guard(self._refused),
+            stored=self._guard(self._stored),
+            received=self._guard(self._received),
+            refused=self._guard(self._refused),
             rest=rest,
             on_failure=on_failure,
         )
