@@ -115,17 +115,27 @@ class Layers(SynchronousTestCase):
         self.assertEqual(dict(second), then)
         self.becomes_one()
 
+    def test_each_view_keeps_the_lower_layer(self) -> None:
+        self.put(a=1, b=2)
+        first, was = self.values.frozen(), dict(self.model)
+        self.put(a=2)
+        second, then = self.values.frozen(), dict(self.model)
+        self.assertEqual(dict(second), then)
+        self.look("a", "b", "c")
+        self.assertEqual(dict(first), was)
+        self.becomes_one()
+
     def test_any_changes_with_any_views(self) -> None:
         self.patch(layered_dict, "MERGED_AT_ONCE", 2)
         source = random.Random(5)
-        names = [f"{number}" for number in range(12)]
+        names = [f"{number}" for number in range(50)]
         views: list[tuple[Iterator[tuple[str, int]], dict[str, int], dict[str, int]]] = []
         merged = 0
         for number in range(20_000):
             choice = source.random()
-            if choice < 0.4:
+            if choice < 0.15:
                 self.put(**{source.choice(names): number})
-            elif choice < 0.5:
+            elif choice < 0.2:
                 self.remove(source.choice(names))
             elif choice < 0.9:
                 self.look(source.choice(names))
@@ -133,7 +143,7 @@ class Layers(SynchronousTestCase):
                 views.append((self.values.frozen(), dict(self.model), {}))
             elif views:
                 view, expected, found = views.pop(source.randrange(len(views)))
-                some = list(islice(view, source.randrange(1, 8)))
+                some = list(islice(view, source.randrange(1, 30)))
                 self.assertEqual(len(found.keys() & dict(some).keys()), 0)
                 found.update(some)
                 if some and source.random() < 0.9:

@@ -94,8 +94,10 @@ class Items(ConfigStoreCase):
             self.assertEqual(other.host.digest(), self.driver.host.digest())
 
     def test_of_all_versions_of_a_key_there_is_one_key_in_memory(self) -> None:
+        self.patch(state, "ITEM_BYTES", 1)
         self.put(*[b"a"] * 3)
         self.call("delete", b"a")
+        self.put(b"a")
         self.driver.swap_in_restored()
         self.put(b"a")
         machine: Any = self.driver.host.hosted("config").machine
