@@ -95,11 +95,11 @@ class Items(ConfigStoreCase):
 
     def test_of_all_versions_of_a_key_there_is_one_key_in_memory(self) -> None:
         self.patch(state, "ITEM_BYTES", 1)
-        self.put(*[b"a"] * 3)
-        self.call("delete", b"a")
-        self.put(b"a")
+        self.put(*[b"key"] * 3)
+        self.call("delete", b"key")
+        self.put(b"key")
         self.driver.swap_in_restored()
-        self.put(b"a")
+        self.put(b"key")
         machine: Any = self.driver.host.hosted("config").machine
         self.assertEqual(len({id(one.key) for one in machine._versions.log}), 1)
 
