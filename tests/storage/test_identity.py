@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.disk import contents, flip_bit, no_sync, open_storage, segments
+from tests.support.disk import contents, flip_bit, no_sync, open_storage, overwrite, segments
 from txraft.errors import DataDirectoryInUse, ForeignDirectory, StorageError
 from txraft.storage.identity import STARTS_REMEMBERED
 
@@ -82,9 +82,9 @@ class IdentityTests(SynchronousTestCase):
         open_storage(self.root).close()
         path = self.root / "identity"
         content = path.read_bytes()
-        for wrong in (b"", b"\0" * 80, b"\xff" * 100_000, content[:-1], content[:7] + b"9" + content[8:], b"txraftI1\xff\xff\xff\xff0000"):
+        for wrong in (b"", b"\0" * 80, b"\xff" * 100_000, content[:-1], content[:7] + b"9" + content[8:], b"txraftI2\xff\xff\xff\xff0000"):
             path.write_bytes(wrong)
-            self.assertIn(str(path), str(self.assertRaises(StorageError, open_storage, self.root)))
+            self.assertIn(str(self.root), str(self.assertRaises(StorageError, open_storage, self.root)))
             self.assertEqual(path.read_bytes(), wrong)
         for offset in range(len(content)):
             path.write_bytes(content)
@@ -92,6 +92,14 @@ class IdentityTests(SynchronousTestCase):
             self.assertRaises(StorageError, open_storage, self.root)
         path.write_bytes(content)
         open_storage(self.root).close()
+
+    def test_a_directory_of_another_format_is_refused_by_its_version(self) -> None:
+        open_storage(self.root).close()
+        overwrite(self.root / "identity", 7, b"1")
+        for repairable in (True, False):
+            refusal = str(self.assertRaises(StorageError, open_storage, self.root, repairable=repairable))
+            self.assertIn("version 1", refusal)
+            self.assertIn("reads version 2 only", refusal)
 
     def test_a_log_without_an_identity_is_nobodys(self) -> None:
         open_storage(self.root).close()

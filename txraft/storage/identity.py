@@ -120,7 +120,7 @@ class Claim:
         """
         try:
             with closing(layout.files.open(layout.identity)) as file:
-                stored = _decode(file.read(_FILE_BYTES_MAX, 0))
+                content = file.read(_FILE_BYTES_MAX, 0)
         except FileNotFoundError:
             if layout.segments() or any(layout.files.is_file(path) for path in layout.metadata):
                 raise StorageError(
@@ -128,9 +128,13 @@ class Claim:
                     "or name an empty data directory"
                 ) from None
             return None
+        if content[:7] == _MAGIC[:7] and content[7:8].isdigit() and content[:8] != _MAGIC:
+            version = content[7:8].decode()
+            raise StorageError(f"{layout.root} has the format of version {version}, but this txraft reads version {FORMAT_VERSION} only")
+        stored = _decode(content)
         if stored is None:
             raise StorageError(
-                f"{layout.identity} is damaged or was written by another version of txraft; put it back from a copy, "
+                f"{layout.identity} is damaged; put it back from a copy, "
                 "or keep this server down: an older copy or an empty directory has forgotten what it acknowledged"
             )
         return cls._of(layout, stored)
