@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from hypothesis import settings
@@ -13,10 +15,11 @@ from tests.machines.work_queue.case import WORK_QUEUE
 from tests.machines.work_queue.model import Model, No
 from tests.statemachine.driver import Driver
 from txraft.errors import Refused
-from txraft.machines.work_queue import discards, trims
+from txraft.machines.work_queue import arrivals, discards, items, lanes, named_queue, trims
 from txraft.machines.work_queue import puts as putting
 from txraft.machines.work_queue import queues as together
 from txraft.statemachine import Host
+from txraft.statemachine.values import encode_canonical
 
 queues = st.sampled_from(["a", "a", "a", "b", "a.dead"])
 bodies = st.sampled_from([b"", b"x", b"four", b"eighteen"])
@@ -62,6 +65,7 @@ class Commands(RuleBasedStateMachine):
         self.model = Model(trims.DROPPED_AT_ONCE)
         self.receipts: list[str] = ["1-1"]
         self.others: list[Host] = []
+        self.views: list[tuple[Iterator[Any], list[bytes]]] = []
 
     def agree(self, command: str, **arguments: Any) -> Any:
         self.model.advance(self.driver.time_ms)
@@ -136,6 +140,23 @@ class Commands(RuleBasedStateMachine):
         elif len(self.others) < 3:
             self.others.append(restored)
 
+    @rule()
+    def look(self) -> None:
+        """A snapshot is begun: one item of it is read after each step, the rest at the end."""
+        machine = self.driver.host.hosted("queue").machine
+        if len(self.views) < 5:
+            self.views.append((machine.snapshot(), list(map(encode_canonical, machine.snapshot()))))
+
+    def read_on(self, most: int | None) -> None:
+        for view, expected in self.views:
+            read = list(map(encode_canonical, islice(view, most)))
+            assert read == expected[: len(read)]
+            del expected[: len(read)]
+
+    @invariant()
+    def snapshots_are_of_their_moment(self) -> None:
+        self.read_on(1)
+
     @invariant()
     def everything_to_be_seen_is_as_in_the_model(self) -> None:
         page = self.driver.ask("queue", "list")
@@ -150,6 +171,8 @@ class Commands(RuleBasedStateMachine):
                 assert stats[state] == len(peeked)
 
     def teardown(self) -> None:
+        self.read_on(None)
+        assert not any(expected for _, expected in self.views)
         digest = self.driver.host.digest()
         for host in [*self.others, self.driver.fresh_host(), self.driver.restored()]:
             assert self.driver.replayed(host).digest() == digest
@@ -168,4 +191,17 @@ class AnyCommands(SynchronousTestCase):
         for module in (trims, putting, together):
             self.patch(module, "DROPPED_AT_ONCE", 2)
         self.patch(discards, "DISCARDED_AT_ONCE", 1)
+        self.agree()
+
+    def test_also_if_pieces_are_tiny(self) -> None:
+        for module, name, number in (
+            (arrivals, "PIECE", 3),
+            (arrivals, "MERGED_MAX", 2),
+            (named_queue, "HELD_PIECE", 3),
+            (named_queue, "PIECE", 2),
+            (lanes, "PIECE", 2),
+            (lanes, "SORTED_AT_ONCE", 2),
+            (items, "ITEM_MESSAGES", 2),
+        ):
+            self.patch(module, name, number)
         self.agree()

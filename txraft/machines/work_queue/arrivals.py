@@ -12,15 +12,15 @@ from typing import Generic, TypeVar
 
 from txraft.machines.work_queue.discards import Part
 
-__all__ = ["PIECE", "Arrivals", "given_away"]
+__all__ = ["LOOKED_AT", "MERGED_MAX", "PIECE", "Arrivals", "given_away"]
 
 PIECE = 64
 """Most keys in a piece."""
 
-_MERGED_MAX = 48
+MERGED_MAX = 48
 """Neighbours with no more keys than this together become one piece: else a few that stay for long would each keep a piece of its own."""
 
-_LOOKED_AT = 4
+LOOKED_AT = 4
 """Pieces that are looked at for that whenever a new one is begun."""
 
 K = TypeVar("K")
@@ -111,11 +111,11 @@ class Arrivals(Generic[K, V]):
 
     def _merge_some(self) -> None:
         at, numbers, pieces = self._at, self._numbers, self.pieces
-        for _ in range(_LOOKED_AT):
+        for _ in range(LOOKED_AT):
             if at >= len(numbers) - 2:  # the tail grows by itself
                 at = 0
                 break
-            if len(pieces[numbers[at]]) + len(pieces[numbers[at + 1]]) <= _MERGED_MAX:
+            if len(pieces[numbers[at]]) + len(pieces[numbers[at + 1]]) <= MERGED_MAX:
                 self._merge(at)
             else:
                 at += 1

@@ -18,12 +18,12 @@ from txraft.machines.work_queue.lanes import by_id
 from txraft.machines.work_queue.named_queue import NamedQueue
 from txraft.machines.work_queue.records import Mark, Message, Settings, Totals
 
-__all__ = ["DedupItem", "Item", "MachineItem", "MessagesItem", "QueueItem", "items_of", "typed_items"]
+__all__ = ["ITEM_BYTES", "ITEM_MESSAGES", "DedupItem", "Item", "MachineItem", "MessagesItem", "QueueItem", "items_of", "typed_items"]
 
-_COUNT = 100
+ITEM_MESSAGES = 100
 """Messages in an item, or ids."""
 
-_BYTES = 32_768
+ITEM_BYTES = 32_768
 """An item is full when the bodies in it have reached this."""
 
 
@@ -90,7 +90,7 @@ def items_of(machine: MachineItem, queues: list[NamedQueue]) -> Iterator[Item]:
         for state, pieces in held:
             yield from _messages(name, state, chain.from_iterable(piece.values() for piece in given_away(pieces)))
         first = 0
-        while some := list(islice(noted, _COUNT)):
+        while some := list(islice(noted, ITEM_MESSAGES)):
             yield DedupItem(name, first, some)
             first += len(some)
 
@@ -101,7 +101,7 @@ def _messages(queue: str, state: State, messages: Iterable[Message]) -> Iterator
     for message in messages:
         some.append(message)
         size += len(message.body)
-        if size >= _BYTES or len(some) == _COUNT:
+        if size >= ITEM_BYTES or len(some) == ITEM_MESSAGES:
             yield MessagesItem(queue, state, first, some)
             first, size, some = first + len(some), 0, []
     if some:

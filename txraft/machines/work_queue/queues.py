@@ -237,13 +237,17 @@ class Queues:
 
     def restore(self, items: Iterable[Any]) -> None:
         """Have what a snapshot had. Raises `ValueError` or `KeyError` if it was none."""
-        for item in typed_items(items):
+        typed = typed_items(items)
+        machine = next(typed, None)
+        if not isinstance(machine, MachineItem):
+            raise ValueError("the state of a work queue begins with what concerns all queues")
+        for item in typed:
             if isinstance(item, MessagesItem):
                 self.by_name[item.queue].fill(item.state, item.messages)
             elif isinstance(item, DedupItem):
                 self.by_name[item.queue].dedup.restore(item.noted)
-            elif isinstance(item, MachineItem):
-                machine = item
+            elif isinstance(item, MachineItem) or item.name in self.by_name:
+                raise ValueError(f"there is a second {item!r:.100}")
             else:
                 queue = self.by_name[item.name] = NamedQueue(item.name, item.created_ms)
                 queue.settings, queue.totals, queue.marks, queue.told_ms = item.settings, item.totals, item.marks, item.told_ms
