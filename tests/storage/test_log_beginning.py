@@ -284,25 +284,8 @@ class DamageTests(BeginningCase):
         self.reopen()
         newer = make_snapshot(self.storage, 10, content=b"newer state")
         self.assertEqual(len(self.snapshots()), 2)
-        self.assertEqual(self.storage.read_chunk(self.snapshot, 1, 3), b"tat")
         self.storage.write([persist(base=base(newer, 9))])
         self.assertEqual(self.snapshots(), [self.storage.snapshot_path(10).name])
-        self.assertEqual(self.storage.read_chunk(newer, 6, 100), b"state")
-        self.assertEqual(self.storage.read_chunk(newer, 11, 100), b"")
-        self.assertEqual(self.storage.read_chunk(self.snapshot, 0, 10), b"")
-        self.files.put(self.storage.snapshot_path(10), b"short")
-        self.assertRaises(DamagedSnapshot, self.storage.read_chunk, newer, 0, 10)
-
-    def test_a_snapshot_that_is_being_sent_is_held_until_it_is_let_go(self) -> None:
-        self.reopen()
-        self.storage.hold_snapshots([self.snapshot])
-        for index, left in ((10, [9, 10]), (11, [9, 11])):
-            self.storage.write([persist(index + 1, commands("x"))] if index > 9 else [])
-            self.storage.write([persist(base=base(make_snapshot(self.storage, index), 9))])
-            self.assertEqual(self.snapshots(), [self.storage.snapshot_path(one).name for one in left])
-        self.storage.hold_snapshots([])
-        self.storage.write([persist(base=base(make_snapshot(self.storage, 12), 9))])
-        self.assertEqual(self.snapshots(), [self.storage.snapshot_path(12).name])
 
 
 def make_incoming(index: int) -> Snapshot:

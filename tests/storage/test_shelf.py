@@ -56,15 +56,6 @@ class ShelfTests(SynchronousTestCase):
             refusal = self.assertRaises(DamagedSnapshot, self.shelf.require_whole, snapshot(7), lambda _: None)
             self.assertIn("SHA-256", str(refusal))
 
-    def test_pieces_are_read_up_to_its_end(self) -> None:
-        self.put(7)
-        self.assertEqual(self.shelf.read_chunk(snapshot(7), 100, 50), CONTENT[100:150])
-        self.assertEqual(self.shelf.read_chunk(snapshot(7), len(CONTENT) - 3, 50), CONTENT[-3:])
-        self.assertEqual(self.shelf.read_chunk(snapshot(7), len(CONTENT) + 3, 50), b"")
-        self.assertEqual(self.shelf.read_chunk(snapshot(8), 0, 50), b"")
-        self.files.put(self.layout.snapshot(7), CONTENT[:-1])
-        self.assertRaises(DamagedSnapshot, self.shelf.read_chunk, snapshot(7), 0, 50)
-
     def test_what_is_not_recorded_goes(self) -> None:
         self.put(5, 7, 9)
         self.files.put(self.layout.new_snapshot, b"half")
@@ -76,7 +67,9 @@ class ShelfTests(SynchronousTestCase):
         self.shelf.clear(None)
         self.assertEqual(self.names(), [self.layout.incoming(snapshot(8)).name, "notes"])
 
-    def test_older_ones_go_when_a_newer_one_is_recorded_but_for_those_that_are_held(self) -> None:
+    def test_older_ones_go_when_a_newer_one_is_recorded_and_are_read_to_their_end(self) -> None:
         self.put(3, 5, 7, 9)
-        self.shelf.clear_older(snapshot(7), {3})
-        self.assertEqual(self.names(), ["3.snapshot", "7.snapshot", "9.snapshot"])
+        reading = self.files.open(self.layout.snapshot(3))
+        self.shelf.clear_older(snapshot(7))
+        self.assertEqual(self.names(), ["7.snapshot", "9.snapshot"])
+        self.assertEqual(reading.read(100, 5), CONTENT[5:105])

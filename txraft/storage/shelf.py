@@ -7,7 +7,7 @@ removed at the next start. Paths may be asked for, and the file that is new be k
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -71,23 +71,6 @@ class Shelf:
         if digest.digest() != snapshot.sha256:
             raise DamagedSnapshot(str(path), 0, "its SHA-256 is not the one that the log has a record of")
 
-    def read_chunk(self, snapshot: Snapshot, offset: int, bytes_max: int) -> bytes:
-        """A piece of a snapshot's file; shorter only at its end, nothing if the file was removed for a newer one.
-
-        Raises:
-            DamagedSnapshot: the file is not what it was.
-            OSError: the disk does not give it.
-        """
-        path = self.layout.snapshot(snapshot.index)
-        try:
-            file = self.layout.files.open(path)
-        except FileNotFoundError:
-            return b""
-        with closing(file):
-            if file.size() != snapshot.size:
-                raise DamagedSnapshot(str(path), file.size(), f"it should have {snapshot.size} bytes")
-            return file.read(max(0, min(bytes_max, snapshot.size - offset)), offset)
-
     def clear(self, recorded: Snapshot | None) -> None:
         """Remove what is worth nothing: a snapshot in the making, snapshots that are not recorded, and what was received of them.
 
@@ -101,20 +84,16 @@ class Shelf:
         for index, path in layout.snapshot_files():
             if recorded is None or index != recorded.index:
                 files.remove(path)
-        self._clear_incoming(recorded.index if recorded is not None else 0)
+        for index, path in layout.incoming_files():
+            if index <= (recorded.index if recorded is not None else 0):
+                files.remove(path)
 
-    def clear_older(self, recorded: Snapshot, held: Collection[int] = ()) -> None:
-        """A newer snapshot is recorded: those before it are no longer needed, but for those up to entries that are `held`.
+    def clear_older(self, recorded: Snapshot) -> None:
+        """A newer snapshot is recorded: those before it are no longer needed. Who is reading one can do so to its end.
 
         Raises:
             OSError: something may or may not be gone.
         """
         for index, path in self.layout.snapshot_files():
-            if index < recorded.index and index not in held:
-                self.layout.files.remove(path)
-        self._clear_incoming(recorded.index)
-
-    def _clear_incoming(self, upto: int) -> None:
-        for index, path in self.layout.incoming_files():
-            if index <= upto:
+            if index < recorded.index:
                 self.layout.files.remove(path)

@@ -6,7 +6,7 @@ Blocking, and for one thread only: the disk worker's, from `open` to `close`.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -55,7 +55,6 @@ class Storage:
     _metadata: MetadataFiles
     _log: LogFiles
     _reserve: Reserve
-    _held: frozenset[int] = frozenset()
     _failure: str = ""
     _closed: bool = False
 
@@ -241,10 +240,6 @@ class Storage:
         """
         return self._reserve.make()
 
-    def hold_snapshots(self, snapshots: Iterable[Snapshot]) -> None:
-        """These are being sent: until something else is said, recording a newer one does not remove them. From any thread."""
-        self._held = frozenset(snapshot.index for snapshot in snapshots)
-
     def keep_snapshot(self, snapshot: Snapshot, path: Path | None = None) -> Path:
         """Give a snapshot that is whole and durable its final name, durably: then it can be recorded in the log.
 
@@ -264,15 +259,6 @@ class Storage:
                 f"asked to put another snapshot in the place of the one up to entry {snapshot.index}, which the log has a record of"
             )
         return Shelf(self._layout).keep(snapshot, path if path is not None else self._layout.new_snapshot)
-
-    def read_chunk(self, snapshot: Snapshot, offset: int, bytes_max: int) -> bytes:
-        """A piece of a snapshot's file; shorter only at its end, nothing if the file was removed for a newer one. From any thread.
-
-        Raises:
-            DamagedSnapshot: the file is not what it was.
-            OSError: the disk does not give it.
-        """
-        return Shelf(self._layout).read_chunk(snapshot, offset, bytes_max)
 
     def close(self) -> None:
         """Note how far the log is durable, close all files and let others have the directory.
@@ -309,7 +295,7 @@ class Storage:
     def _tidy_up(self, runs: Sequence[Run]) -> None:
         """Remove what these records have made needless: older snapshots; of the segments one with each write, so that none takes long."""
         if self._log.snapshot is not None and any(run.base is not None for run in runs):
-            Shelf(self._layout).clear_older(self._log.snapshot, self._held)
+            Shelf(self._layout).clear_older(self._log.snapshot)
         self._log.remove_oldest()
 
     def _require_no_step_back(self, changes: list[Metadata]) -> int:
