@@ -386,6 +386,8 @@ class DamageTests(DirectoryCase):
     def test_a_segment_of_a_later_format_is_refused(self) -> None:
         self.run_and_kill(commands("a"))
         overwrite(self.segment, 7, b"3")
+        self.require_refused(DamagedLog, "header")
+        overwrite(self.segment, 56, crc32(self.segment.read_bytes()[:56], self.seed).to_bytes(4, "big"))
         self.require_refused(StorageError, "version b'3'")
 
     def test_a_record_with_valid_checksums_that_makes_no_sense_is_refused(self) -> None:

@@ -181,10 +181,12 @@ class LogTests(DamagedCase):
 
     def test_other_files_of_strangers_are_refused_as_ever(self) -> None:
         content = self.files.content(LOG / self.names[2])
-        for place, byte in ((7, b"9"), (8, b"?")):
-            self.files.put(LOG / self.names[2], content[:place] + byte + content[place + 1 :])
-            if place == 7:
-                self.assertIn("version", str(self.assertRaises(StorageError, reopen, self.files)))
+        other = SimulatedFiles()
+        open_storage(ROOT, files=other).close()
+        strange = other.content(LOG / other.names(LOG)[0])
+        for spoiled, words in ((content[:7] + b"9" + content[8:56] + b"its checksum", "version"), (strange, "another data directory")):
+            self.files.put(LOG / self.names[2], spoiled)
+            self.assertIn(words, str(self.assertRaises(StorageError, reopen, self.files)))
         self.files.put(LOG / self.names[2], content)
         self.files.put(LOG / f"{99:020d}.segment", content)
         self.assertIn("renamed", str(self.assertRaises(StorageError, reopen, self.files)))

@@ -61,6 +61,8 @@ class SegmentTests(SynchronousTestCase):
         refusal = self.assertRaises(StorageError, self.reread, segment.path, Origin(b"o" * 16))
         self.assertIn("another data directory", str(refusal))
         overwrite(segment.path, 7, b"9")
+        self.assertRaises(DamagedLog, self.reread, segment.path)
+        overwrite(segment.path, 20, b"another header")
         self.assertIn("version b'9'", str(self.assertRaises(StorageError, self.reread, segment.path)))
 
     def test_zeros_are_written_ahead_but_not_beyond_what_is_preallocated(self) -> None:

@@ -118,7 +118,8 @@ class Segment:
                 return cls(path, *begin)
             if magic == _MAGIC and _is_whole(raw, crc32(mark)):
                 raise StorageError(f"{path}: the segment is from another data directory; put the one back that belongs here")
-            if magic[:-1] == _MAGIC[:-1] and magic != _MAGIC:
+            is_spoiled_only = _is_whole(_MAGIC + raw[len(_MAGIC) :], origin.seed)
+            if magic[:-1] == _MAGIC[:-1] and magic != _MAGIC and not is_spoiled_only:
                 raise StorageError(f"{path}: its format is of version {magic[-1:]!r}, which this version of txraft cannot read")
         raise DamagedLog(str(path), 0, SEGMENT_HEADER_BYTES, "the header of the segment is unreadable")
 
