@@ -79,7 +79,7 @@ class FaultTestCase(ProcessTestCase):
     def spoil(self, node: LocalNode, fault: str, *paths: Path) -> SpoiledDisk:
         """From now on calls of this node on these files (all if none are named) have the fault."""
         record = self.folder / f"{node.name}-{len(list(self.folder.glob('*.calls')))}.calls"
-        disk = SpoiledDisk.of(node.pid, fault, record, paths=paths)
+        disk = SpoiledDisk.of([node.pid], fault, record, paths=paths)
         self.addCleanup(disk.end)
         return disk
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from attrs import define
@@ -15,7 +18,10 @@ __all__ = ["SpoiledDisk", "require_strace"]
 CALLS = "fdatasync,fsync,pwrite64"
 """What makes bytes durable, and what writes them; all of it is recorded."""
 
-STOP_S = 10.0
+DETACH_S = 0.5
+
+UNFINISHED = " <unfinished ...>"
+RESUMED = re.compile(r" *<\.\.\. \w+ resumed>")
 
 
 def require_strace() -> str:
@@ -41,7 +47,7 @@ def require_strace() -> str:
 
 @define
 class SpoiledDisk:
-    """strace, attached to all threads of one process.
+    """strace, attached to all threads of one process or of several.
 
     Attributes:
         record: what it saw, a call a line.
@@ -51,47 +57,53 @@ class SpoiledDisk:
     _tracing: subprocess.Popen[str]
 
     @classmethod
-    def of(cls, pid: int, fault: str, record: Path, *, paths: tuple[Path, ...] = ()) -> SpoiledDisk:
-        """Attach to a process.
+    def of(cls, pids: Sequence[int], fault: str, record: Path, *, paths: Sequence[Path] = ()) -> SpoiledDisk:
+        """Attach, as good as at once.
 
         Args:
-            pid: of the process.
+            pids: of the processes.
             fault: what to inject, as strace has it: `fdatasync:error=EIO:when=3`.
             record: a file for what it sees.
             paths: only calls on these files are seen and spoiled; all if there are none.
         """
-        filters = [word for path in paths for word in ("-P", str(path))]
-        command = [
-            require_strace(),
-            "-f",
-            "-y",
-            "-p",
-            str(pid),
-            "-o",
-            str(record),
-            "-e",
-            f"trace={CALLS}",
-            "-e",
-            f"inject={fault}",
-            *filters,
-        ]
+        command = [require_strace(), "-f", "-y", "-o", str(record), "-e", f"trace={CALLS}", "-e", f"inject={fault}"]
+        command += [word for pid in pids for word in ("-p", str(pid))]
+        command += [word for path in paths for word in ("-P", str(path))]
         tracing = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert tracing.stderr is not None
         # With filters it says so before it attaches.
-        for said in tracing.stderr:
-            if "attached" in said:
-                return cls(record, tracing)
-        tracing.stderr.close()
-        raise RuntimeError(f"strace did not attach to process {pid}: it ended with {tracing.wait()}")
+        attached = (said for said in tracing.stderr if "attached" in said)
+        if len(list(islice(attached, len(pids)))) < len(pids):
+            tracing.stderr.close()
+            raise RuntimeError(f"strace did not attach to all of {list(pids)}: it ended with {tracing.wait()}")
+        return cls(record, tracing)
 
     def calls(self) -> list[str]:
-        """The calls so far; what was injected is marked, `(INJECTED)` or `(DELAYED)`."""
-        return [line for line in self.record.read_text("utf-8", "replace").splitlines() if "(" in line]
+        """The calls so far, whole; what was injected is marked, `(INJECTED)` or `(DELAYED)`. At the end those that have not returned."""
+        return joined(self.record.read_text("utf-8", "replace").splitlines())
 
     def end(self) -> None:
         """Detach: from now on the disk is a good one, and a call that hangs goes on."""
-        if self._tracing.poll() is None:
-            self._tracing.terminate()
-            self._tracing.wait(STOP_S)
+        self._tracing.terminate()
+        try:
+            self._tracing.wait(DETACH_S)
+        except subprocess.TimeoutExpired:
+            # It delays a call of a process that was killed, and keeps both waiting.
+            self._tracing.kill()
+            self._tracing.wait()
         assert self._tracing.stderr is not None
         self._tracing.stderr.close()
+
+
+def joined(lines: list[str]) -> list[str]:
+    """What strace wrote, with both halves of a call that another thread interrupted in one line, at the place of the second."""
+    whole, begun = [], {}
+    for line in lines:
+        thread, _, call = line.partition(" ")
+        if call.endswith(UNFINISHED):
+            begun[thread] = call.removesuffix(UNFINISHED)
+        elif resumed := RESUMED.match(call):
+            whole.append(begun.pop(thread, "") + call[resumed.end() :])
+        elif "(" in call:
+            whole.append(call)
+    return [*whole, *begun.values()]
