@@ -343,6 +343,12 @@ class DamageTests(DirectoryCase):
         self.segment.unlink()
         self.require_refused(DamagedLog, "records 3 to 3", "later segment file")
 
+    def test_scenario_73_a_last_segment_that_went_missing_after_kill_9_is_noticed(self) -> None:
+        """Found with real processes: nothing but the file itself knew of the newest segment, and the log ended without it."""
+        self.run_and_kill(commands("a" * 3000), commands("b" * 3000))
+        self.segment.unlink()
+        self.require_refused(DamagedLog, "records 3 to 3", "later segment file")
+
     def test_scenario_73_a_segment_from_the_future_is_refused(self) -> None:
         self.run_and_kill(commands("a" * 3000), commands("b" * 3000), commands("c" * 3000))
         future = self.segment.read_bytes()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from attrs import define
@@ -21,7 +21,7 @@ from txraft.limits import Limits
 from txraft.storage.files import REAL_FILES, FileSystem, is_full
 from txraft.storage.identity import Claim, DirectoryIdentity, DirectoryLock
 from txraft.storage.layout import Layout
-from txraft.storage.log_files import LogFiles
+from txraft.storage.log_files import Batch, LogFiles
 from txraft.storage.metadata import MetadataFiles
 from txraft.storage.opening import Opening
 from txraft.storage.records import Run
@@ -152,7 +152,7 @@ class Storage:
             if metadata is not None:
                 self._metadata.write(metadata, log.last_sequence)
             if batch is not None:
-                log.append(batch)
+                self._append(batch)
             self._tidy_up(runs)
             if any(persist.repaired for persist in persists):
                 RepairNote.remove(self._layout)
@@ -165,6 +165,15 @@ class Storage:
         except BaseException:
             self._failure = f"a write to {self._layout.root} was interrupted; nobody knows what is on disk"
             raise
+
+    def _append(self, batch: Batch) -> None:
+        """Write records. A segment once begun is known to the metadata, too: if the file is lost later, its absence tells."""
+        log = self._log
+        newest = log.segments[-1]
+        log.append(batch)
+        if log.segments[-1] is not newest:
+            with suppress(DiskFull):  # the records are durable, and only the loss of the whole file would go unnoticed
+                self._metadata.note_durable(log.last_sequence)
 
     def read(self, first_index: Index, bytes_max: int) -> list[Entry]:
         """Consecutive entries from `first_index` on: at least one if it exists, at most about `bytes_max`.
