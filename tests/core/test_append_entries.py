@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.logs import command_at, commands_from
+from tests.support.logs import command_at, commands_from, snapshot_at
 from tests.support.one_server import OneServer, accepted, all_of, append, rejected, said, said_to, the
 from txraft.core.effects import Apply, Metadata, Persist, ReadEntries, ResetElectionTimer, Send
 from txraft.core.entry import entry_bytes
@@ -126,6 +126,51 @@ class Receiving(SynchronousTestCase):
         self.server.hears(append(5, "b", (4, 2), [type(configuration)(5, configuration.kind, configuration.payload)]))
 
         self.assertEqual(set(self.server.record.configuration.voters), set("abcde"))
+
+
+class BeforeTheLog(SynchronousTestCase):
+    """A follower of term 5 whose log of (1, 1, 2, 2, 2) begins behind entry 4: what is gone is committed, and so the same at the leader."""
+
+    def setUp(self) -> None:
+        self.server = OneServer(log=(1, 1, 2, 2, 2), term=5, snapshot=snapshot_at(4, 2), base=4).as_follower_of("b")
+
+    def answer(self, message: AppendEntries) -> AppendEntriesReply:
+        return said_to(self.server.hears(message), message.sender, AppendEntriesReply)
+
+    def test_row_28_the_first_entries_once_more_append_nothing(self) -> None:
+        self.assertEqual(self.answer(append(5, "b", (0, 0), commands_from(1, 1, 1, 2))), accepted(5, "a", 4))
+        self.assertEqual(self.answer(append(5, "b", (2, 1))), accepted(5, "a", 4))
+        self.assertEqual((self.server.log_terms(), self.server.record.log.base_index), ([2], 4))
+
+    def test_what_goes_on_beyond_is_taken_from_where_the_log_begins(self) -> None:
+        new = commands_from(3, 2, 2, 2, 5)
+
+        effects = self.server.hears(append(5, "b", (2, 1), new))
+
+        persist = the(effects, Persist)
+        self.assertEqual((persist.truncate_from, persist.first_index, persist.entries), (None, 6, new[3:]))
+        self.assertEqual(said_to(effects, "b", AppendEntriesReply), accepted(5, "a", 6))
+
+    def test_what_conflicts_beyond_is_removed(self) -> None:
+        new = commands_from(3, 2, 2, 5)
+
+        persist = the(self.server.hears(append(5, "b", (2, 1), new)), Persist)
+
+        self.assertEqual((persist.truncate_from, persist.entries), (5, new[2:]))
+
+    def test_behind_the_last_that_is_gone_its_term_counts(self) -> None:
+        self.assertEqual(self.answer(append(5, "b", (4, 2), commands_from(5, 2))), accepted(5, "a", 5))
+        self.assertRaises(Halted, self.server.hears, append(5, "b", (4, 3)))
+
+    def test_row_24_a_refusal_names_nothing_before_it(self) -> None:
+        self.assertEqual(self.answer(append(5, "b", (9, 5))), rejected(5, "a", 9, (5, 2)))
+        server = OneServer(log=(1, 1, 2, 2, 4), term=5, snapshot=snapshot_at(4, 2), base=4).as_follower_of("b")
+        self.assertEqual(said_to(server.hears(append(5, "b", (5, 3))), "b", AppendEntriesReply), rejected(5, "a", 5, (4, 2)))
+
+    def test_it_commits_no_further_than_it_was_shown(self) -> None:
+        self.server.hears(append(5, "b", (1, 1), commands_from(2, 1), commit=5))
+
+        self.assertEqual(self.server.record.commit_index, 4)
 
 
 class Committing(SynchronousTestCase):

@@ -130,6 +130,30 @@ class History(SynchronousTestCase):
         self.assertTrue(self.history.truncated(Index(7)))
         self.assertEqual((self.history.latest, self.history.latest_index), (of("abc"), 3))
 
+    def test_which_was_in_force_where(self) -> None:
+        self.appended(3, of("abc"))
+        self.appended(7, of("abcd"))
+
+        found = [self.history.in_force_at(index) for index in (2, 3, 6, 7, 99)]
+        self.assertEqual(found, [(0, Configuration({})), (3, of("abc")), (3, of("abc")), (7, of("abcd")), (7, of("abcd"))])
+
+    def test_those_before_the_one_in_force_at_a_snapshot_are_forgotten(self) -> None:
+        for index, voters in ((3, "abc"), (7, "abcd"), (9, "abcde")):
+            self.appended(index, of(voters))
+
+        self.history.compacted(8)
+
+        self.assertEqual([self.history.in_force_at(index)[0] for index in (6, 7, 9)], [0, 7, 9])
+        self.assertTrue(self.history.truncated(Index(9)))
+        self.assertEqual(self.history.latest, of("abcd"))
+
+    def test_a_snapshots_configurations_take_the_place_of_all(self) -> None:
+        self.appended(3, of("abc"))
+
+        self.assertFalse(self.history.replaced([(2, of("abc").encode())]))
+        self.assertTrue(self.history.replaced([(5, of("abcd").encode()), (8, of("abcde").encode())]))
+        self.assertEqual((self.history.latest, self.history.latest_index), (of("abcde"), 8))
+
     def test_without_any_nobody_votes(self) -> None:
         self.appended(3, of("abc"))
         self.history.truncated(Index(1))

@@ -12,10 +12,9 @@ from tests.support.logs import commands_from, snapshot_at
 from tests.support.one_server import OneServer, accepted, all_of, append, rejected, said, vote, vote_request
 from txraft.core.configuration import Configuration
 from txraft.core.consensus import IGNORED, RECEIVE
-from txraft.core.effects import Apply, ConfigurationChanged, Persist, ResetElectionTimer, RoleChanged
+from txraft.core.effects import Apply, ConfigurationChanged, Persist, ReadChunk, ResetElectionTimer, RoleChanged
 from txraft.core.ids import Index, Term
 from txraft.core.messages import (
-    AppendEntries,
     AppendEntriesReply,
     InstallSnapshot,
     InstallSnapshotReply,
@@ -25,7 +24,8 @@ from txraft.core.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from txraft.core.roles import Candidate, Follower, Leader, Role
+from txraft.core.roles import Candidate, Follower, Leader, Repair, Role
+from txraft.core.snapshot import Snapshot
 from txraft.errors import Halted
 
 
@@ -75,6 +75,36 @@ class Starting(SynchronousTestCase):
 
     def test_the_only_voter_may_be_another(self) -> None:
         self.assertEqual(OneServer("b", learners="a").record.role, Follower())
+
+
+class StartingFromASnapshot(SynchronousTestCase):
+    """A server whose log of (1, 1, 2, 2, 2) begins behind entry 3, with a snapshot at entry 4."""
+
+    def start(self, snapshot: Snapshot, base: int = 3) -> OneServer:
+        return OneServer(log=(1, 1, 2, 2, 2), term=5, snapshot=snapshot, base=base)
+
+    def test_what_is_in_it_is_committed_and_applied(self) -> None:
+        record = self.start(snapshot_at(4, 2)).record
+
+        self.assertEqual((record.commit_index, record.last_applied, record.log.base_index, record.log.last_index), (4, 4, 3, 5))
+
+    def test_it_is_not_applied_again(self) -> None:
+        server = self.start(snapshot_at(4, 2)).as_follower_of("b")
+
+        self.assertEqual(all_of(server.hears(append(5, "b", (4, 2), commit=4)), Apply), [])
+        self.assertEqual(all_of(server.hears(append(5, "b", (5, 2), commit=5)), Apply), [Apply(Index(5))])
+
+    def test_row_81_its_configuration_holds_and_then_those_of_the_log(self) -> None:
+        configuration = Configuration.of({name: name for name in "abcde"})
+        record = self.start(snapshot_at(4, 2, configurations={2: configuration})).record
+        self.assertEqual((record.configuration, record.configurations.latest_index), (configuration, 2))
+
+        whole = OneServer(log=(1, 1, 2, 2, 2), term=5, snapshot=snapshot_at(4, 2, configurations={1: configuration})).record
+        self.assertEqual((whole.configuration, whole.configurations.latest_index), (configuration, 1))
+
+    def test_a_log_that_does_not_reach_it_is_none(self) -> None:
+        self.assertRaises(Halted, self.start, snapshot_at(2, 1))
+        self.assertRaises(Halted, self.start, snapshot_at(6, 2))
 
 
 class TermsInMessages(SynchronousTestCase):
@@ -240,17 +270,42 @@ MESSAGES = st.one_of(
     st.builds(RequestVoteReply, TERMS, PEERS, st.booleans(), st.booleans()),
     st.builds(AppendEntriesReply, TERMS, PEERS, st.booleans(), INDEXES, INDEXES, INDEXES, TERMS),
 )
-INPUTS = st.one_of(MESSAGES, st.sampled_from(("times out", "beats", "disk answers", "proposes", "reads", "steps down")))
+SNAPSHOTS = st.sampled_from([snapshot_at(index, term, size=30) for index, term in ((1, 1), (2, 1), (2, 2), (4, 2), (6, 3))])
+TRANSFERS = st.one_of(
+    st.builds(
+        lambda term, peer, held, offset, state: InstallSnapshotReply(term, peer, held.sha256, offset, state),
+        TERMS,
+        PEERS,
+        SNAPSHOTS,
+        st.integers(0, 30),
+        st.sampled_from(("more", "installed", "refused")),
+    ),
+    st.builds(RequestTerm, TERMS, PEERS, st.just(1)),
+    st.builds(RequestTermReply, TERMS, PEERS, st.just(1)),
+)
+WORDS = (
+    "times out",
+    "beats",
+    "disk answers",
+    "proposes",
+    "reads",
+    "steps down",
+    "takes a snapshot",
+    "receives a snapshot",
+    "reads a chunk",
+)
+INPUTS = st.one_of(MESSAGES, TRANSFERS, st.sampled_from(WORDS))
 
 
 class AnyInputs(SynchronousTestCase):
     """Whatever votes and answers arrive, in whatever order: no exception, no broken invariant (checked after each step)."""
 
-    @given(st.lists(INPUTS, max_size=30), st.booleans())
-    @settings(deadline=None, max_examples=100)
-    def test_no_input_breaks_a_server(self, inputs: list[Message | str], leading: bool) -> None:
-        server = OneServer("abc", learners="x", log=(1, 1, 2))
-        if leading:
+    @given(st.lists(INPUTS, max_size=30), st.booleans(), st.booleans())
+    @settings(deadline=None, max_examples=150)
+    def test_no_input_breaks_a_server(self, inputs: list[Message | str], leading: bool, repairing: bool) -> None:
+        repair = Repair(votes_lost=leading) if repairing else None
+        server = OneServer("abc", learners="x", log=(1, 1, 2), incarnation=1, repair=repair)
+        if leading and not repairing:
             server.as_leader()
         for number, each in enumerate(inputs, 1):
             match each:
@@ -266,6 +321,18 @@ class AnyInputs(SynchronousTestCase):
                     server.reads(number)
                 case "steps down":
                     server.step(lambda module: module.step_down("asked to"))
-                case RequestVote() | RequestVoteReply() | AppendEntriesReply() | AppendEntries():
-                    server.hears(each)
+                case "takes a snapshot" if server.record.last_applied < server.record.log.durable_index:
+                    applied = min(server.record.commit_index, server.record.log.durable_index)
+                    server.applies(applied)
+                    if applied:
+                        server.takes_snapshot(snapshot_at(applied, server.record.log.term_at(applied) or 0), applied - 1)
+                case "receives a snapshot":
+                    server.has_received(snapshot_at(6, server.record.current_term))
+                case "reads a chunk":
+                    for read in all_of(server.effects, ReadChunk):
+                        server.has_read_chunk(read.to, read.snapshot, read.offset, b"content")
+                case str():
+                    pass
+                case message:
+                    server.hears(message)
             server.now += 0.3

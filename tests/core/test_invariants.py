@@ -5,11 +5,12 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.logs import commands_from
+from tests.support.logs import commands_from, snapshot_at
 from tests.support.one_server import OneServer
 from txraft.core.ids import Index, ServerId, Term
 from txraft.core.invariants import ClusterHistory, check_state, check_step, remember
-from txraft.core.roles import Candidate, Follower, Leader
+from txraft.core.progress import ProgressState
+from txraft.core.roles import Candidate, Follower, Leader, Repair
 from txraft.core.server import Server
 from txraft.errors import Halted
 
@@ -67,6 +68,32 @@ class States(SynchronousTestCase):
         server.role = Candidate(pre_vote=False, votes={A, B})
         self.broken("majority", server)
 
+    def test_a_log_that_begins_behind_what_is_committed_or_behind_its_snapshot(self) -> None:
+        server = OneServer(log=(1, 1, 1, 1), snapshot=snapshot_at(3, 1), base=2).record
+        check_state(server)
+
+        server.log.base_index = Index(4)
+        self.broken("only committed entries are discarded", server)
+        server.commit_index = Index(4)
+        self.broken("stands for what is discarded", server)
+
+    def test_entries_in_memory_from_before_the_log(self) -> None:
+        server = OneServer(log=(1, 1, 1, 1), snapshot=snapshot_at(3, 1), base=2).record
+        server.log.first_cached = Index(2)
+        server.log._entries.insert(0, server.log._entries[0])
+        self.broken("lies within the log", server)
+
+    def test_a_leader_or_candidate_that_is_repairing(self) -> None:
+        for server in (self.leader(), OneServer().as_candidate().record):
+            server.repair = Repair()
+            self.broken("has all that it acknowledged", server)
+
+    def test_a_snapshot_being_sent_that_nobody_knows(self) -> None:
+        server = self.leader()
+        assert isinstance(server.role, Leader)
+        server.role.progress[B].state = ProgressState.SNAPSHOT
+        self.broken("sent a snapshot", server)
+
     def test_a_follower_of_itself(self) -> None:
         server = self.follower()
         server.role = Follower(A)
@@ -121,6 +148,10 @@ class Steps(SynchronousTestCase):
     def test_applied_entries_taken_back(self) -> None:
         self.before = evolve(self.before, last_applied=Index(1))
         self.broken("applied")
+
+    def test_discarded_entries_that_came_back(self) -> None:
+        self.before = evolve(self.before, base_index=Index(1))
+        self.broken("does not come back")
 
     def test_a_changed_vote(self) -> None:
         self.server.voted_for = B
@@ -198,6 +229,31 @@ class Clusters(SynchronousTestCase):
         self.history.check([later])
 
         self.history.check([late.as_new_leader().record])
+
+    def snapshot_only(self, index: int, term: int, *, name: str = "b") -> Server:
+        """A server that has nothing but a snapshot."""
+        server = OneServer(term=term)
+        server.as_follower_of("c").has_received(snapshot_at(index, term))
+        return self.named(name, server.record)
+
+    def test_a_snapshot_of_another_entry_than_was_committed(self) -> None:
+        self.history.check([self.committed(1, 1, 2), self.snapshot_only(3, 2)])
+
+        self.broken("another entry 3", self.snapshot_only(3, 1, name="c"))
+
+    def test_a_snapshot_of_what_nobody_has_committed(self) -> None:
+        self.history.check([self.committed(1, 1)])
+
+        self.broken("nobody has committed", self.snapshot_only(3, 1))
+
+    def test_a_leader_whose_snapshot_stands_for_what_was_committed(self) -> None:
+        self.history.check([self.named("b", self.committed(1, 1, 1))])
+
+        leader = OneServer(log=(1, 1, 1), snapshot=snapshot_at(3, 1), base=3).as_new_leader().record
+        self.history.check([leader])
+        leader.log.base_term = Term(7)
+        self.history.leaders.clear()
+        self.broken("lacks committed entry 3", leader)
 
     def test_a_sound_history(self) -> None:
         self.history.check([self.committed(1, 1), self.named("b", self.committed(1, 1, 2)), OneServer(log=(1, 1, 2)).as_leader().record])

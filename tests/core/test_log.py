@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.logs import command_at, commands_from, term_runs
 from txraft.core.entry import Entry, entry_bytes
-from txraft.core.ids import Index
+from txraft.core.ids import Index, Term
 from txraft.core.log import Log, within_bytes
 from txraft.errors import Halted
 
@@ -158,6 +158,102 @@ class Slices(SynchronousTestCase):
         self.assertEqual(within_bytes(commands_from(1, 1, 1), 0), 1)
 
 
+class Beginning(SynchronousTestCase):
+    """A log whose first entries are gone: (1, 1, 3, 3, 3, 7), from behind entry 4 on."""
+
+    def setUp(self) -> None:
+        self.log = log_of(1, 1, 3, 3, 3, 7)
+        self.log.durable_index = Index(6)
+        self.log.compact(Index(4))
+
+    def test_the_term_of_the_last_entry_that_is_gone_is_known_and_none_before_it(self) -> None:
+        self.assertEqual([self.log.term_at(index) for index in range(8)], [None, None, None, None, 3, 3, 7, None])
+        self.assertEqual((self.log.base_index, self.log.base_term, self.log.last_index, self.log.last_term), (4, 3, 6, 7))
+
+    def test_what_is_gone_is_not_in_memory_either(self) -> None:
+        self.assertIsNone(self.log.slice(4, **ALL))
+        self.assertEqual(self.log.slice(5, **ALL), commands_from(5, 3, 7))
+
+    def test_the_whole_log_may_go(self) -> None:
+        self.log.compact(Index(6))
+
+        self.assertEqual((self.log.last_index, self.log.last_term, self.log.slice(7, **ALL)), (6, 7, []))
+        self.log.append(commands_from(7, 7, 8))
+        self.assertEqual([self.log.term_at(index) for index in range(5, 10)], [None, 7, 7, 8, None])
+
+    def test_terms_do_not_decrease_behind_it_either(self) -> None:
+        self.log.compact(Index(6))
+
+        self.assertRaises(Halted, self.log.append, commands_from(7, 6))
+
+    def test_truncated_to_its_beginning_it_ends_with_the_entry_before(self) -> None:
+        self.log.truncate(Index(5))
+
+        self.assertEqual((self.log.last_index, self.log.last_term, self.log.durable_index), (4, 3, 4))
+        self.log.append(commands_from(5, 3))
+        self.assertEqual(self.log.term_at(5), 3)
+
+    def test_only_what_is_durable_goes(self) -> None:
+        log = log_of(1, 1, 1)
+        log.durable_index = Index(1)
+
+        for index in (2, 3, 4):
+            self.assertRaises(Halted, log.compact, Index(index))
+
+    def test_it_does_not_begin_earlier_again(self) -> None:
+        self.assertRaises(Halted, self.log.compact, Index(3))
+
+    def test_reset_it_is_empty_behind_another_entry(self) -> None:
+        self.log.reset(Index(20), Term(5))
+
+        self.assertEqual((self.log.last_index, self.log.last_term, self.log.durable_index, self.log.first_cached), (20, 5, 20, 21))
+        self.assertEqual([self.log.term_at(index) for index in (4, 6, 19, 20, 21)], [None, None, None, 5, None])
+        self.log.append(commands_from(21, 5, 9))
+        self.assertEqual(self.log.slice(21, **ALL), commands_from(21, 5, 9))
+
+    def test_reset_to_an_earlier_entry_it_keeps_nothing_behind_it(self) -> None:
+        self.log.reset(Index(5), Term(4))
+
+        self.assertEqual((self.log.last_index, self.log.slice(6, **ALL)), (5, []))
+
+    def test_a_recovered_log_begins_where_it_did(self) -> None:
+        tail = commands_from(5, 3, 7)
+        runs = term_runs(tail, 5)
+        base = (Index(4), Term(3))
+        log = Log.recovered(cache_bytes_max=1_000, last_index=Index(6), term_runs=runs, tail_first=Index(5), tail=tail, base=base)
+
+        self.assertEqual([log.term_at(index) for index in range(3, 8)], [None, 3, 3, 7, None])
+        empty = Log.recovered(cache_bytes_max=1_000, last_index=Index(4), term_runs=[], tail_first=Index(5), tail=[], base=base)
+        self.assertEqual((empty.last_index, empty.last_term), (4, 3))
+
+    def test_a_recovered_tail_does_not_begin_before_the_log(self) -> None:
+        tail, base = commands_from(4, 3, 7), (Index(4), Term(3))
+
+        self.assertRaises(
+            Halted,
+            Log.recovered,
+            cache_bytes_max=1_000,
+            last_index=Index(5),
+            term_runs=[(Index(4), Term(3))],
+            tail_first=Index(4),
+            tail=tail,
+            base=base,
+        )
+
+    def test_hints_end_at_the_beginning(self) -> None:
+        for index, term, expected in (
+            (6, 7, (6, 7)),
+            (6, 5, (5, 3)),
+            (5, 3, (5, 3)),
+            (4, 3, (4, 3)),
+            (6, 2, (2, 0)),
+            (4, 2, (3, 0)),
+            (3, 9, (3, 0)),
+            (0, 0, (0, 0)),
+        ):
+            self.assertEqual(self.log.latest_fit(index, term), expected, (index, term))
+
+
 class Cache(SynchronousTestCase):
     def test_entries_that_are_not_durable_are_never_dropped(self) -> None:
         log = Log(cache_bytes_max=10)
@@ -203,7 +299,7 @@ class LogAgainstAList(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.entries: list[Entry] = []
-        self.durable = 0
+        self.durable = self.base = 0
 
     @initialize(cache_bytes_max=st.sampled_from((0, 60, 500)))
     def start(self, cache_bytes_max: int) -> None:
@@ -221,7 +317,7 @@ class LogAgainstAList(RuleBasedStateMachine):
 
     @rule(where=st.floats(0, 1))
     def truncate(self, where: float) -> None:
-        first_removed = 1 + int(where * len(self.entries))
+        first_removed = self.base + 1 + int(where * (len(self.entries) - self.base))
         if first_removed <= len(self.entries):
             self.log.truncate(Index(first_removed))
             del self.entries[first_removed - 1 :]
@@ -232,12 +328,25 @@ class LogAgainstAList(RuleBasedStateMachine):
         self.durable = max(self.durable, int(where * len(self.entries)))
         self.log.durable_index = Index(self.durable)
 
+    @rule(where=st.floats(0, 1))
+    def compact(self, where: float) -> None:
+        self.base += int(where * (self.durable - self.base))
+        self.log.compact(Index(self.base))
+
+    @rule(further=st.integers(1, 9), later=st.integers(0, 2))
+    def be_reset(self, further: int, later: int) -> None:
+        term = (self.entries[-1].term if self.entries else 1) + later
+        self.durable = self.base = self.base + further
+        self.entries = commands_from(1, *[term] * self.base)
+        self.log.reset(Index(self.base), Term(term))
+
     @invariant()
     def same(self) -> None:
-        last = len(self.entries)
+        last, known = len(self.entries), [entry.term for entry in self.entries][max(self.base - 1, 0) :]
         assert (self.log.last_index, self.log.durable_index) == (last, self.durable)
-        assert [self.log.term_at(index) for index in range(1, last + 2)] == [entry.term for entry in self.entries] + [None]
-        assert self.log.first_cached <= self.durable + 1
+        assert [self.log.term_at(index) for index in range(max(self.base, 1), last + 2)] == [*known, None]
+        assert self.log.last_term == (known[-1] if known else 0)
+        assert self.base < self.log.first_cached <= self.durable + 1
         assert self.log.slice(self.log.first_cached, **ALL) == self.entries[self.log.first_cached - 1 :]
 
 

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.logs import snapshot_at
 from txraft.core.ids import Index
-from txraft.core.progress import Progress, ProgressState
+from txraft.core.progress import Progress, ProgressState, Transfer
 from txraft.limits import Limits
 
 WINDOW = Limits(in_flight_messages_max=2, in_flight_bytes_max=100)
@@ -190,3 +191,78 @@ class AnyAnswers(SynchronousTestCase):
             self.assertGreaterEqual(progress.match_index, matched)
             self.assertGreater(progress.next_index, progress.match_index)
             self.assertLessEqual(progress.in_flight, WINDOW.in_flight_messages_max)
+
+
+class SendingASnapshot(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.progress = replicating(3)
+        self.progress.sent(Index(9), 10)
+        self.transfer = Transfer(snapshot_at(20, 2))
+        self.progress.sends_snapshot(self.transfer)
+
+    def test_no_entries_are_sent_and_those_under_way_do_not_count(self) -> None:
+        self.assertFalse(self.progress.may_send(WINDOW))
+        self.assertEqual((self.progress.in_flight, self.progress.next_index), (0, 4))
+
+    def test_refusals_move_nothing(self) -> None:
+        self.progress.mismatched(Index(20), Index(1))
+
+        self.assertEqual((self.progress.state, self.progress.next_index), (ProgressState.SNAPSHOT, 4))
+
+    def test_a_match_is_noted_and_does_not_end_it(self) -> None:
+        self.progress.matched(Index(5))
+
+        self.assertEqual((self.progress.state, self.progress.match_index, self.progress.next_index), (ProgressState.SNAPSHOT, 5, 6))
+
+    def test_with_the_snapshot_it_is_probed_behind_it(self) -> None:
+        self.progress.has_snapshot(Index(20))
+
+        self.assertEqual((self.progress.state, self.progress.match_index, self.progress.next_index), (ProgressState.PROBE, 3, 21))
+        self.assertTrue(self.progress.may_send(WINDOW))
+
+    def test_lost_it_is_probed_and_the_transfer_kept_without_what_was_under_way(self) -> None:
+        self.transfer.reading, self.transfer.under_way = 40, 20
+
+        self.progress.lost()
+
+        self.assertIs(self.progress.state, ProgressState.PROBE)
+        self.assertEqual(self.progress.transfer, Transfer(snapshot_at(20, 2)))
+
+
+class Incarnations(SynchronousTestCase):
+    """Which answers count, when a follower was started again between them."""
+
+    def setUp(self) -> None:
+        self.progress = replicating(5)
+
+    def test_those_of_an_earlier_start_do_not(self) -> None:
+        self.assertTrue(self.progress.believes(3, repairing=False, prev_index=Index(5)))
+        self.assertFalse(self.progress.believes(2, repairing=False, prev_index=Index(5)))
+        self.assertFalse(self.progress.believes(2, repairing=True, prev_index=Index(5)))
+        self.assertEqual((self.progress.incarnation, self.progress.match_index), (3, 5))
+
+    def test_the_first_of_one_that_repairs_takes_everything_back(self) -> None:
+        self.progress.believes(3, repairing=True, prev_index=Index(2))
+
+        self.assertEqual((self.progress.match_index, self.progress.next_index, self.progress.state), (0, 3, ProgressState.PROBE))
+        self.assertTrue(self.progress.repairing)
+
+    def test_further_ones_do_not(self) -> None:
+        self.progress.believes(3, repairing=True, prev_index=Index(2))
+        self.progress.matched(Index(4))
+
+        self.progress.believes(3, repairing=True, prev_index=Index(2))
+
+        self.assertEqual((self.progress.match_index, self.progress.repairing), (4, True))
+
+    def test_repaired_it_stays_so_for_this_start(self) -> None:
+        self.progress.believes(3, repairing=True, prev_index=Index(2))
+        self.progress.matched(Index(4))
+        self.progress.believes(3, repairing=False, prev_index=Index(4))
+        self.assertFalse(self.progress.repairing)
+
+        self.progress.believes(3, repairing=True, prev_index=Index(2))
+        self.assertEqual((self.progress.match_index, self.progress.repairing), (4, False))
+
+        self.progress.believes(4, repairing=True, prev_index=Index(2))
+        self.assertEqual((self.progress.match_index, self.progress.repairing), (0, True))

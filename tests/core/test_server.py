@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.logs import commands_from
+from tests.support.logs import commands_from, snapshot_at
 from tests.support.one_server import OneServer, vote
 from txraft.core.configuration import Configuration
 from txraft.core.effects import (
     Apply,
+    Base,
     ConfigurationChanged,
     Metadata,
     Persist,
     ReadsLost,
     Receipt,
     ResetElectionTimer,
+    Restore,
     RoleChanged,
     Send,
     StartHeartbeats,
@@ -222,6 +224,51 @@ class Committing(SynchronousTestCase):
 
     def test_the_commit_index_stays_within_the_log(self) -> None:
         self.assertRaises(Halted, record(1, 1).commit_to, 3)
+
+
+class Beginning(SynchronousTestCase):
+    """Where the log begins: behind a snapshot of its own, or behind one of a leader's."""
+
+    def test_a_new_beginning_is_written_in_the_same_step_as_what_else_changed(self) -> None:
+        server = record(1, 1, 1)
+        server.commit_to(3)
+        server.finish_step()
+        server.last_applied = Index(3)
+        server.set_term(4, None)
+
+        server.compact(snapshot_at(3, 1), 2)
+
+        base, receipt = Base(Index(2), Term(1), snapshot_at(3, 1), keeps_log=True), Receipt(Term(4), Index(3), Term(1))
+        persist = server.finish_step()[0]
+        self.assertEqual(persist, Persist(Metadata(Term(4), None), None, Index(0), [], receipt, (), base))
+        self.assertEqual(server.finish_step(), [])
+
+    def test_an_installation_is_known_by_its_receipt(self) -> None:
+        server, snapshot = record(1, 1, 1, term=4), snapshot_at(9, 3)
+
+        server.install(snapshot)
+
+        base, receipt = Base(Index(9), Term(3), snapshot, keeps_log=False), Receipt(Term(4), Index(9), Term(3), installed=snapshot)
+        self.assertEqual(server.finish_step(), [Persist(None, None, Index(0), [], receipt, (), base)])
+        self.assertEqual((server.snapshot, server.commit_index, server.last_applied), (snapshot, 9, 0))
+
+        server.installed(snapshot)
+        self.assertEqual((server.finish_step(), server.last_applied), ([Restore(snapshot)], 9))
+
+    def test_neither_by_a_leader_nor_behind_what_is_committed(self) -> None:
+        self.assertRaises(Halted, OneServer().as_new_leader().record.install, snapshot_at(9, 2))
+        server = record(1, 1, 1)
+        server.commit_to(3)
+        self.assertRaises(Halted, server.install, snapshot_at(3, 1))
+
+    def test_the_end_of_a_repair_is_written_once(self) -> None:
+        server = record(1, term=1)
+
+        server.end_repair()
+
+        receipt = Receipt(Term(1), Index(1), Term(1), repaired=True)
+        self.assertEqual(server.finish_step(), [Persist(None, None, Index(0), [], receipt, (), None, repaired=True)])
+        self.assertEqual(server.finish_step(), [])
 
 
 class Saying(SynchronousTestCase):

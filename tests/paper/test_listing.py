@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.paper.listing import DOCUMENT, RULE, paper_sources, paper_tests, table, tests_of
 from tests.tidy.sources import TidyTestCase
 
-SECTIONS = ("3.3", "3.4", "3.5", "3.6.1", "3.6.2", "3.6.3", "3.7", "3.8", "4.2.3", "6.2", "6.3", "6.4", "9.6", "10.2.1")
+SECTIONS = ("3.3", "3.4", "3.5", "3.6.1", "3.6.2", "3.6.3", "3.7", "3.8", "4.2.3", "5.1", "6.2", "6.3", "6.4", "9.6", "10.2.1")
 
 
 class Listing(TidyTestCase):

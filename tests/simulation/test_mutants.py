@@ -5,13 +5,24 @@ from __future__ import annotations
 import unittest
 from collections.abc import Callable
 
-from tests.simulation.mutants import MUTANTS
 from tests.simulation.schedule import Schedule
+from tests.simulation.snapshot_mutants import MUTANTS
 from tests.tidy.sources import TidyTestCase
 
-SEEDS, SECONDS = 60, 12.0
+SEEDS, SECONDS = 100, 12.0
 
 CAUGHT_ELSEWHERE = {
+    "a leader counts who is repairing": "core.test_repair.Counting",
+    "a snapshot leaves what conflicts with it in the log": "scenarios.test_snapshots.ConflictingTail",
+    "an old snapshot is installed": "scenarios.test_snapshots.LateSnapshots",
+    "answers from before a loss are believed after it": "scenarios.test_losses.LostEntries",
+    "entries from before the beginning of the log are appended again": "core.test_append_entries.BeforeTheLog",
+    "repair ends with whatever a leader has committed, be it none of its own term": "scenarios.test_losses.LostEntries",
+    "repair ends without the leader having forgotten anything": "core.test_repair.Ending",
+    "the entry before the beginning of the log does not match": "core.test_append_entries.BeforeTheLog",
+    "the log is dropped although it has the snapshot's last entry": "core.test_install_snapshot.Receiving",
+    "who has lost its vote has one to give in the term that it is told": "core.test_repair.TheVoteIsLost",
+    "who has lost its vote votes again when one of the others has told its term": "scenarios.test_losses.LostVotes",
     "a leader without a majority stays in office": "scenarios.test_elections.OneWayLinks",
     "late answers are believed whatever their term": "core.test_append_entries.Understanding",
     "logs compared by length before term": "scenarios.test_restarts.ColdRestart",
