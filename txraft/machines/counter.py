@@ -138,7 +138,8 @@ class Counter(StateMachine):
     @query
     def get(self, name: Name) -> int | None:
         """The value of a counter."""
-        return self.values.get(name)
+        value = self.values.top.get(name)
+        return self.values.find_below(name) if value is None else value
 
     @query
     def settings(self, name: Name) -> dict[str, Any]:
