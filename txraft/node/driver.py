@@ -218,7 +218,7 @@ class Driver:
 
     def look(self) -> None:
         """See to what has no event of its own. Called every now and then."""
-        self.snapshots.look()
+        self.snapshots.look(disk_is_full=bool(self._view.alarm))
         self.space.look()
         applied, target = self.applier.applied, self.applier.target
         if target - applied > self._config.limits.append_entries_max and self._now - self._replay_told >= REPLAY_NEWS_S:

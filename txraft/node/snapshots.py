@@ -144,9 +144,10 @@ class Snapshots:
         self.taking.superseded()
         self.receiving.adopt(snapshot)
 
-    def look(self) -> None:
-        """Begin what is due, forget what has ended. Called every now and then."""
-        self.taking.look()
+    def look(self, *, disk_is_full: bool) -> None:
+        """Begin what is due, forget what has ended. Called every now and then. What room a full disk still has, is the log's."""
+        if not disk_is_full:
+            self.taking.look()
         self.sending.look()
 
     def stop(self) -> None:
