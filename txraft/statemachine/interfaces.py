@@ -50,13 +50,14 @@ class IStateMachine(Interface):
             Plain data, for small states. It is encoded before the next command runs, so it may be the live state itself; that takes time,
             in which the server does nothing else.
 
-            Or an iterator of plain items, in any order, for large ones. It is read later, in another thread, while commands change the
+            Or an iterator of plain items, in whatever order, for large ones. It is read later, in another thread, while commands change the
             state: so it must read nothing but frozen views (`SnapshotDict.frozen()`), copies, and what never changes; taken now, in this
             call, which therefore is no generator itself.
         """
 
     def restore(state: Any) -> None:
-        """Become the state that `snapshot` gave: plain data, or an iterator of items, in any order, to be read to its end.
+        """Become the state that `snapshot` gave: plain data, or an iterator of the items, in the order they were given in, to be read
+        to its end.
 
         Called once, on a fresh machine that nobody uses yet, perhaps in another thread. Tuples come back as lists. Whatever it raises is
         taken to mean that the state is damaged.
