@@ -19,7 +19,7 @@ class AnySteps(SynchronousTestCase):
         self.patch(arrivals, "LOOKED_AT", 2)
 
     @settings(deadline=None, max_examples=300)
-    @given(st.lists(st.tuples(st.sampled_from(["add", "add", "add", "pop", "pop", "replace", "fork"]), KEYS), max_size=80))
+    @given(st.lists(st.tuples(st.sampled_from(["add", "add", "add", "pop", "pop", "fork"]), KEYS), max_size=80))
     def test_it_is_a_dict_and_what_was_forked_stays_as_it_was(self, steps: list[tuple[str, int]]) -> None:
         there, model = Arrivals[int, int](), dict[int, int]()
         frozen: list[tuple[Arrivals[int, int], list[int]]] = []
@@ -32,9 +32,6 @@ class AnySteps(SynchronousTestCase):
                 model[key] = number
             elif what == "pop" and key in model:
                 self.assertEqual(there.pop(key), model.pop(key))
-            elif what == "replace" and key in model:
-                there.replace(key, number)
-                model[key] = number
             self.assertEqual((list(there.values()), len(there)), (list(model.values()), len(model)))
             self.assertEqual((there.get(key), there.first()), (model.get(key), next(iter(model.values()), None)))
         for one, values in frozen:
@@ -43,7 +40,6 @@ class AnySteps(SynchronousTestCase):
     def test_unknown_keys(self) -> None:
         there = Arrivals[int, str]()
         self.assertRaises(KeyError, there.pop, 1)
-        self.assertRaises(KeyError, there.replace, 1, "x")
         self.assertEqual((there.get(1), there.first()), (None, None))
 
 
@@ -72,7 +68,7 @@ class Pieces(SynchronousTestCase):
     def test_only_what_is_changed_is_copied(self) -> None:
         before = self.filled(10 * PIECE + 1)
         there = before.fork()
-        there.replace(0, -1)
+        there.pop(0)
         there.pop(1)
         there.pop(5 * PIECE)
         copied = [number for number, piece in before.pieces.items() if there.pieces[number] is not piece]

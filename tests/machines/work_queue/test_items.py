@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -83,6 +83,44 @@ class Items(QueueCase):
             self.put(queue="c")
         thread.join()
         self.assertEqual(read, expected)
+
+    def test_whatever_is_done_next(self) -> None:
+        nexts: dict[str, Callable[[], object]] = {
+            "configure": lambda: self.call("configure", max_length=1, overflow="drop_oldest"),
+            "trim": lambda: self.wait(0.1),
+            "put": lambda: self.put(b"new"),
+            "put later": lambda: self.put(delay_s=5),
+            "put again": lambda: self.put(dedup_id="a"),
+            "put to drop": lambda: self.put(b"12345"),
+            "take": self.take,
+            "take many": lambda: self.take(20),
+            "ack": lambda: self.call("ack", receipt="1-1"),
+            "ack_batch": lambda: self.call("ack_batch", receipts=["1-1", "2-1"]),
+            "nack": lambda: self.call("nack", receipt="2-1"),
+            "nack for later": lambda: self.call("nack", receipt="2-1", delay_s=5),
+            "extend": lambda: self.call("extend", receipt="1-1", visibility_s=5),
+            "extend for less": lambda: self.call("extend", receipt="1-1", visibility_s=1),
+            "move from": lambda: self.call("move", to="other", count=5),
+            "move to": lambda: self.call("move", "other", to="jobs", count=2),
+            "purge": lambda: self.call("purge"),
+            "delete": lambda: self.call("delete"),
+            "expire": lambda: self.wait(3),
+            "be over": lambda: self.wait(50),
+        }
+        for what, do in nexts.items():
+            self.setUp()
+            self.call("configure", max_deliveries=1, visibility_s=3, max_bytes=30)
+            self.call("put_batch", messages=[{"body": b"x", "dedup_id": name} for name in "abcdefghijkl"])
+            self.call("put_batch", "other", messages=[{"body": b"x"}] * 3)
+            self.put(delay_s=50)
+            self.put(queue="jobs.dead")
+            self.take(2)
+            if what in ("trim", "put to drop"):
+                self.call("configure", max_bytes=12, overflow="drop_oldest")
+            expected, items = self.state(), self.machine().snapshot()
+            do()
+            self.assertNotEqual(self.state(), expected, what)
+            self.assertEqual(list(map(encode_canonical, items)), expected, what)
 
     def test_they_are_the_same_however_the_queue_came_about(self) -> None:
         self.fill(300)

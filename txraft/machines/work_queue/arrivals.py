@@ -39,9 +39,10 @@ class Arrivals(Generic[K, V]):
         pieces: by number, in ascending order. All but the last have keys.
         tail: the last piece, to which new keys are added; no frozen one has it.
         number: of the last piece.
+        shared: the numbers of pieces that a frozen one has, too: `own` them before changing them.
     """
 
-    __slots__ = ("_at", "_numbers", "_shared", "number", "pieces", "places", "tail")
+    __slots__ = ("_at", "_numbers", "number", "pieces", "places", "shared", "tail")
 
     def __init__(self) -> None:
         self.places: dict[K, int] = {}
@@ -50,7 +51,7 @@ class Arrivals(Generic[K, V]):
         self._numbers = [0]
         self._at = 0  # of these, where to look next
         self.number = 0
-        self._shared: set[int] = set()  # pieces that a frozen one has, too
+        self.shared: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.places)
@@ -60,8 +61,8 @@ class Arrivals(Generic[K, V]):
         other: Arrivals[K, V] = Arrivals.__new__(Arrivals)
         other.places, other._numbers, other.number = self.places, self._numbers, self.number
         other._at, other.pieces = self._at, self.pieces.copy()
-        other._shared = set(self._numbers)
-        other._shared.discard(self.number)
+        other.shared = set(self._numbers)
+        other.shared.discard(self.number)
         other.tail = other.pieces[self.number] = self.tail.copy()
         return other
 
@@ -85,28 +86,23 @@ class Arrivals(Generic[K, V]):
         self.tail = self.pieces[self.number] = {}
         self._merge_some()
 
-    def replace(self, key: K, value: V) -> None:
-        """Have another value for a key, which stays in its place."""
-        number = self.places[key]
-        piece = self._own(number) if number in self._shared else self.pieces[number]
-        piece[key] = value
-
     def pop(self, key: K) -> V:
         """Take out a key. Raises `KeyError`."""
         number = self.places.pop(key)
-        piece = self._own(number) if number in self._shared else self.pieces[number]
+        piece = self.own(number) if number in self.shared else self.pieces[number]
         value = piece.pop(key)
         if not piece and number != self.number:
-            self._drop(number)
+            self.drop(number)
         return value
 
-    def _own(self, number: int) -> dict[K, V]:
+    def own(self, number: int) -> dict[K, V]:
         """A piece that is to be changed, as a copy that no frozen one has."""
-        self._shared.discard(number)
+        self.shared.discard(number)
         piece = self.pieces[number] = self.pieces[number].copy()
         return piece
 
-    def _drop(self, number: int) -> None:
+    def drop(self, number: int) -> None:
+        """A piece has become empty that is not the last."""
         del self.pieces[number], self._numbers[bisect_left(self._numbers, number)]
 
     def _merge_some(self) -> None:
@@ -124,8 +120,8 @@ class Arrivals(Generic[K, V]):
     def _merge(self, at: int) -> None:
         number, next_number = self._numbers[at], self._numbers.pop(at + 1)
         moved = self.pieces.pop(next_number)
-        self._shared.discard(next_number)
-        piece = self._own(number) if number in self._shared else self.pieces[number]
+        self.shared.discard(next_number)
+        piece = self.own(number) if number in self.shared else self.pieces[number]
         piece.update(moved)
         self.places.update(dict.fromkeys(moved, number))
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-from msgspec.structs import astuple, replace
+from msgspec.structs import astuple
 
 from txraft.errors import Refused
 from txraft.machines.work_queue.bounds import (
@@ -226,14 +226,14 @@ class WorkQueue(StateMachine):
         found = queues.by_name.get(queue)
         if found is None or found.generation != queues.generation:
             found = queues.own_named(queue)
-        message = found.in_flight_under(receipt)
+        now_ms = ctx.time_ms
+        due_ms = now_ms + (found.settings.visibility_ms if visibility_s is None else milliseconds(visibility_s))
+        message = found.extend(receipt, due_ms)
         if message is None:
             raise refusal_of(found, receipt)
-        now_ms = queues.now_ms = ctx.time_ms
-        due_ms = now_ms + (found.settings.visibility_ms if visibility_s is None else milliseconds(visibility_s))
+        queues.now_ms = now_ms
         if due_ms < message.due_ms:  # a later one is found when the timer goes off
             queues.timers.add(due_ms, message.id, queue)
-        found.in_flight.replace(message.id, replace(message, due_ms=due_ms))
         return Extended(due_ms)
 
     @command

@@ -223,7 +223,7 @@ class NamedQueue:
         """Deliver the messages that are next, as many as there are and as fit into an answer; they are in flight until `due_ms`."""
         taken: list[Delivery] = []
         room, held = TAKEN_BYTES_MAX, self.in_flight
-        while self.occupied and len(taken) < count:
+        while self.occupied:
             lane = self.lanes[self.occupied.bit_length() - 1]
             assert lane is not None, self.occupied
             front, order = lane.front, lane.order
@@ -242,12 +242,14 @@ class NamedQueue:
             if not lane.front and not order:
                 self.occupied ^= 1 << priority
             self.held_bytes += size
-            put_ms, number, forgiven, origin = message.put_ms, message.taken + 1, message.forgiven, message.origin
-            held.tail[message_id] = Message(message_id, body, priority, put_ms, number, forgiven, due_ms, origin)
+            number, forgiven, put_ms = message.taken + 1, message.forgiven, message.put_ms
+            held.tail[message_id] = Message(message_id, body, priority, put_ms, number, forgiven, due_ms, message.origin)
             held.places[message_id] = held.number  # what `add` does, done quickly
             if len(held.tail) >= HELD_PIECE:
                 held.next_tail()
-            taken.append(Delivery(f"{message_id}-{number}", message_id, body, priority, number - forgiven, put_ms, origin))
+            taken.append(Delivery(f"{message_id}-{number}", message_id, body, priority, number - forgiven, put_ms, message.origin))
+            if len(taken) == count:
+                break
         self.totals.delivered += len(taken)
         return taken
 
@@ -264,22 +266,45 @@ class NamedQueue:
     def acknowledge(self, receipt: str, now_ms: int) -> int | None:
         """Remove the message whose present delivery has this receipt; its id. None if there is none."""
         held = self.in_flight
-        try:
+        try:  # the same again, and then what `pop` does, done quickly
             message_id = int(receipt.partition("-")[0])
-            message = held.pieces[held.places[message_id]][message_id]
+            number = held.places[message_id]
+            piece = held.pieces[number]
+            message = piece[message_id]
         except (KeyError, ValueError):
             return None
-        if receipt != f"{message_id}-{message.taken}":  # as in `in_flight_under`
+        if receipt != f"{message_id}-{message.taken}":
             return None
         if now_ms >= self.mark_ms:
             self.mark(now_ms)
-        held.pop(message_id)
+        if number in held.shared:
+            piece = held.own(number)
+        del held.places[message_id], piece[message_id]
+        if not piece and number != held.number:
+            held.drop(number)
         size = len(message.body)
         self.held_bytes -= size
         self.bytes -= size
         self.length -= 1
         self.totals.acked += 1
         return message_id
+
+    def extend(self, receipt: str, due_ms: int) -> Message | None:
+        """Keep the message whose present delivery has this receipt in flight until then; what it was before. None if there is none."""
+        held = self.in_flight
+        try:
+            message_id = int(receipt.partition("-")[0])
+            number = held.places[message_id]
+            piece = held.pieces[number]
+            message = piece[message_id]
+        except (KeyError, ValueError):
+            return None
+        if receipt != f"{message_id}-{message.taken}":
+            return None
+        if number in held.shared:
+            piece = held.own(number)
+        piece[message_id] = replace(message, due_ms=due_ms)
+        return message
 
     # Rates.
 
