@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.simulated_files import SimulatedFiles
 from txraft.core.snapshot import Snapshot
 from txraft.errors import DamagedSnapshot
+from txraft.storage import snapshot_file
 from txraft.storage.snapshot_file import SnapshotHead, open_snapshot, verify_snapshot, write_snapshot
 
 PATH = Path("/snapshots/new")
@@ -22,6 +23,10 @@ class FileCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.files = SimulatedFiles()
         self.files.make_directory(PATH.parent)
+
+    def nothing_at_once(self) -> None:
+        """Every piece is written and read by itself."""
+        self.patch(snapshot_file, "AT_ONCE_BYTES", 1)
 
     def write(self, parts: list[bytes] | None = None, head: SnapshotHead = HEAD, **told: Any) -> Snapshot:
         return write_snapshot(self.files, PATH, head, PARTS if parts is None else parts, **told)

@@ -105,12 +105,14 @@ class Damage(FileCase):
             self.assertIn(why, self.damaged(other).why)
 
     def test_a_file_that_shrinks_while_it_is_read(self) -> None:
+        self.nothing_at_once()
         _, parts = open_snapshot(self.files, PATH)
         next(parts)
         self.files.open(PATH, write=True).truncate(100)
         self.assertIn("shorter", self.assertRaises(DamagedSnapshot, list, parts).why)
 
     def test_a_file_that_is_missing_or_unreadable_is_the_disks_affair(self) -> None:
+        self.nothing_at_once()
         self.files.fail("read", after=4)
         self.assertRaises(OSError, self.read)
         self.files.remove(PATH)

@@ -82,6 +82,7 @@ class WritingAndReading(FileCase):
         self.assertEqual([size - told[0] for size in told], [0, 5_008, 5_020])
 
     def test_parts_are_taken_as_they_are_written(self) -> None:
+        self.nothing_at_once()
         sizes: list[int] = []
 
         def parts() -> Iterator[bytes]:
@@ -91,6 +92,16 @@ class WritingAndReading(FileCase):
 
         self.write_iterated(parts())
         self.assertEqual([size - sizes[0] for size in sizes], [0, 1_008, 2_016, 3_024])
+
+    def test_several_are_written_and_read_at_once(self) -> None:
+        """The file is the same; what it says of itself in the end is not hashed with the rest, wherever a window ends."""
+        parts = [bytes([number]) * 100 for number in range(40)]
+        self.nothing_at_once()
+        snapshot = self.write(parts)
+        for at_once in (99, 100, 101, 1_000, len(self.files.content(PATH)) - 33, len(self.files.content(PATH)) - 1, 1 << 20):
+            self.patch(snapshot_file, "AT_ONCE_BYTES", at_once)
+            self.assertEqual(self.write(parts), snapshot)
+            self.assertEqual(self.read(snapshot), (HEAD, parts))
 
     def write_iterated(self, parts: Iterator[bytes]) -> Snapshot:
         return write_snapshot(self.files, PATH, HEAD, parts)
@@ -112,6 +123,7 @@ class Durability(FileCase):
         self.assertEqual(verify_snapshot(after, PATH), (HEAD, snapshot))
 
     def test_it_is_synced_now_and_then(self) -> None:
+        self.nothing_at_once()
         self.patch(snapshot_file, "SYNC_BYTES", 10_000)
         failure = self.files.fail("sync_content", after=3, times=1)
         self.assertRaises(OSError, self.write, [b"x" * 4_000] * 12)
@@ -120,6 +132,7 @@ class Durability(FileCase):
         self.write([b"x" * 4_000] * 12)
 
     def test_what_is_left_of_a_power_cut_is_no_snapshot_or_all_of_it(self) -> None:
+        self.nothing_at_once()
         self.patch(snapshot_file, "SYNC_BYTES", 700)
         snapshot, cut_at = None, 0
         whole = 0
@@ -146,6 +159,7 @@ class Durability(FileCase):
         return True
 
     def test_what_cannot_be_written_leaves_nothing(self) -> None:
+        self.nothing_at_once()
         for call, number in (("write", errno.ENOSPC), ("sync_content", errno.EIO), ("sync", errno.EIO), ("read", errno.EIO)):
             self.files = SimulatedFiles()
             self.files.make_directory(PATH.parent)

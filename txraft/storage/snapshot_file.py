@@ -1,8 +1,8 @@
 """A snapshot as a file: what it is of, then the parts of the state; written by one server, sent to others as it is, kept as a backup.
 
 A file is whole or it is none: every frame has a checksum that goes on from the one before, and the end has the size and the SHA-256 of
-everything. Checksums of more than 2 KiB at a time are worked out beside the interpreter, and nothing here holds more than a part in memory.
-Byte by byte in `docs/disk-format.md`.
+everything. Nothing here holds more than a part in memory, or some hundred KiB: so much is hashed, written and read at a time, beside the
+interpreter, because each return to it makes other threads wait. Byte by byte in `docs/disk-format.md`.
 
 Source: Figure 5.3; §5.1.3.
 """
@@ -36,6 +36,9 @@ PART_BYTES_MAX = 134_217_728
 
 SYNC_BYTES = 8_388_608
 """So much is written before it is made durable: the disk is never asked for a lot at once, for the log has to wait meanwhile."""
+
+AT_ONCE_BYTES = 524_288
+"""So much is gathered before it is hashed and written, and read and hashed at a time."""
 
 _FRAME = struct.Struct(">II")
 _MORE = 1 << 31
@@ -119,12 +122,13 @@ class _Writer:
     """Writes an empty file from its beginning.
 
     Attributes:
-        size: how much there is.
+        size: how much there is, or is about to be written.
     """
 
     def __init__(self, file: File) -> None:
         self._file, self._crc, self._whole = file, crc32(MAGIC), hashlib.sha256()
-        self.size = self._synced = 0
+        self.size = self._written = self._synced = 0
+        self._gathered: list[bytes] = []
         self._put(MAGIC)
 
     def part(self, part: bytes) -> None:
@@ -135,22 +139,33 @@ class _Writer:
             body = part[at : at + FRAME_BYTES_MAX]
             word = len(body) | (_MORE if at + len(body) < len(part) else 0)
             self._crc = crc32(body, _crc_of_word(word, self._crc))
-            self._put(_FRAME.pack(word, self._crc) + body)
-        if self.size - self._synced >= SYNC_BYTES:
+            self._put(_FRAME.pack(word, self._crc))
+            self._put(body)
+        if self._written - self._synced >= SYNC_BYTES:
             self._file.sync_content()
-            self._synced = self.size
+            self._synced = self._written
 
     def end(self) -> bytes:
         """Finish the file, durably; the SHA-256 of all of it."""
         self._put(_FRAME.pack(0, _crc_of_word(0, self._crc)) + _TOTAL.pack(self.size + _END_BYTES))
+        self._write()
         self._put(self._whole.digest())
+        self._write()
         self._file.sync()
         return self._whole.digest()
 
     def _put(self, content: bytes) -> None:
-        self._whole.update(content)
-        self._file.write(content, self.size)
+        self._gathered.append(content)
         self.size += len(content)
+        if self.size - self._written >= AT_ONCE_BYTES:
+            self._write()
+
+    def _write(self) -> None:
+        content = b"".join(self._gathered)
+        self._gathered.clear()
+        self._whole.update(content)
+        self._file.write(content, self._written)
+        self._written = self.size
 
 
 def _crc_of_word(word: int, crc: int) -> int:
@@ -213,13 +228,14 @@ class _Reader:
     Attributes:
         size: of the file.
         at: how far it is read.
-        whole: SHA-256 of what is read.
+        whole: SHA-256 of everything, in the end.
     """
 
     def __init__(self, file: File, path: str) -> None:
         self._file, self._path = file, path
         self.size, self.at = file.size(), 0
         self.whole = hashlib.sha256()
+        self._window, self._window_at, self._hashed = b"", 0, 0
         magic = self._take(len(MAGIC)) if self.size >= len(MAGIC) else b""
         if magic[:-1] == MAGIC[:-1] and magic != MAGIC:
             raise DamagedSnapshot(path, 0, f"it is of version {magic[-1:]!r}, which this program does not know")
@@ -277,16 +293,28 @@ class _Reader:
         sha256 = self.whole.digest()
         if total != _TOTAL.pack(self.size) or self.size != begin + _END_BYTES:
             raise self._damaged(begin, f"it says that the file has {_TOTAL.unpack(total)[0]} bytes; it ends here and has {self.size}")
-        if self._take(_SHA_BYTES) != sha256:
+        found = self._take(_SHA_BYTES)
+        if found != sha256:
             raise self._damaged(self.size - _SHA_BYTES, "the SHA-256 of the whole is wrong")
+        self.whole.update(found)
 
     def _take(self, length: int) -> bytes:
-        content = self._file.read(length, self.at)
-        if len(content) != length:
-            raise self._damaged(self.at, "the file has become shorter")
+        if self.at + length > self._window_at + len(self._window):
+            self._look_on(length)
+        begin = self.at - self._window_at
         self.at += length
-        self.whole.update(content)
-        return content
+        return self._window[begin : begin + length]
+
+    def _look_on(self, length: int) -> None:
+        """Read on, so much at least. What it says of itself in the end is not hashed along with the rest."""
+        wanted = min(max(length, AT_ONCE_BYTES), self.size - self.at)
+        self._window, self._window_at = self._file.read(wanted, self.at), self.at
+        if len(self._window) != wanted:
+            raise self._damaged(self.at, "the file has become shorter")
+        end = min(self.at + wanted, self.size - _SHA_BYTES)
+        if end > self._hashed:
+            self.whole.update(memoryview(self._window)[self._hashed - self.at : end - self.at])
+            self._hashed = end
 
     def _damaged(self, offset: int, why: str) -> DamagedSnapshot:
         return DamagedSnapshot(self._path, offset, why)
