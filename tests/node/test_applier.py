@@ -111,6 +111,20 @@ class LeapTests(SynchronousTestCase):
         self.run_out()
         self.assertEqual(self.after, [11, 12])
 
+    def test_what_was_read_is_not_read_again_for_the_next_slice(self) -> None:
+        self.log.append(self.entries)
+        self.log.first_cached = Index(21)
+        self.log._entries.clear()
+        applier = self.applier()
+        applier.apply_through(Index(3))
+        self.assertEqual([first for first, _ in self.reads], [1])
+        self.reads[0][1].callback(self.entries)
+        self.run_out()
+        self.assertEqual(self.after, [1, 2, 3])
+        self.assertEqual(len(self.reads), 1)
+        applier.apply_through(Index(4))
+        self.assertEqual([first for first, _ in self.reads], [1, 4], "what was not committed may have changed since")
+
     def test_the_slice_that_was_to_follow_is_forgotten(self) -> None:
         self.log.append(self.entries)
         applier = self.applier()

@@ -76,6 +76,7 @@ class Applier:
         self._waiting = False
         self._stopped = False
         self._leaps = 0
+        self._left: list[Entry] = []  # the next ones, committed, that a slice had no time for: what comes from disk is read once
 
     def apply_through(self, target: Index) -> None:
         """Entries up to `target` are committed. What fits into a slice is applied before this returns."""
@@ -87,6 +88,7 @@ class Applier:
         """The log has made a leap, by a snapshot: there is nothing to apply before the machines have made it, too."""
         self._leaps += 1
         self._waiting = True
+        self._left = []
 
     def restored(self) -> None:
         """The machines have made a leap, by a snapshot: go on behind it. What was about to be applied is part of it."""
@@ -104,7 +106,8 @@ class Applier:
         self._waiting = False
         if self._stopped or self.applied >= self.target:
             return
-        entries = self._log.slice(self.applied + 1, entries_max=min(self.target - self.applied, ENTRIES_A_SLICE), bytes_max=None)
+        count = min(self.target - self.applied, ENTRIES_A_SLICE)
+        entries = self._left or self._log.slice(self.applied + 1, entries_max=count, bytes_max=None)
         self._waiting = True
         if entries is None:
             self._read(Index(self.applied + 1)).addCallback(self._apply_read, self._leaps).addErrback(self._on_failure)
@@ -124,7 +127,9 @@ class Applier:
             return
         until = self._clock.seconds() + self._slice_s
         touched: set[Caller] = set()
-        self._apply_some(entries[: self.target - self.applied], until, touched)
+        before, committed = self.applied, entries[: self.target - self.applied]
+        self._apply_some(committed, until, touched)
+        self._left = committed[self.applied - before :]
         for caller in touched:
             caller.flush()
         self._waiting = self.applied < self.target
