@@ -40,7 +40,7 @@ class Vitals:
         if view.alarm:
             return False, view.alarm
         if node.driver.core.server.repair is not None:
-            return False, "repairing: has lost part of what it acknowledged and waits until the other servers have given it all that again"
+            return False, _repairing(node, node.driver.core.server)
         if view.leader is None:
             return False, node.standing.trouble() or "no leader is known: an election is under way, or no majority is reachable"
         if view.leader == node.server_id and not view.serving:
@@ -98,6 +98,17 @@ class Vitals:
         if self._digested is None or self._digested[0] != index:
             self._digested = (index, self._node.host.digest())
         return self._digested[1]
+
+
+def _repairing(node: Node, server: Server) -> str:
+    sentence = "repairing: has lost part of what it acknowledged and waits until the other servers have given it all that again"
+    connected, needs_all = node.network.connected(), server.repair is not None and server.repair.votes_lost
+    missing = sorted(name for name in server.configuration.voters if name != server.id and not connected.get(name))
+    if not missing or (node.view.leader is not None and not needs_all):
+        return sentence
+    return (
+        f"{sentence}. It does not reach {' and '.join(missing)}: see that they run, for it needs {'all' if needs_all else 'most'} of them"
+    )
 
 
 def _leader_address(node: Node) -> str:
