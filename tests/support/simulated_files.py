@@ -117,7 +117,7 @@ class SimulatedFile:
 
     def preallocate(self, size: int) -> None:
         self.files.note("preallocate", self.path)
-        if size > self.contents.size:
+        if size > self.contents.size and self.files.preallocates:
             if self.files.room_for(self.contents, size) < size:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self.contents.resize(size)
@@ -157,6 +157,8 @@ class SimulatedFiles:
         failures: errors that are to come.
         calls: the changing calls so far, each with the name of the file or directory.
         opened: how many files are open.
+        preallocates: whether space can be set aside; if not, files grow as they are written.
+        watch: called before each changing call: what it finds is what a crash leaves that comes then.
     """
 
     cut_at: int | None = None
@@ -164,6 +166,8 @@ class SimulatedFiles:
     failures: list[Failure] = field(factory=list)
     calls: list[tuple[str, str]] = field(factory=list)
     opened: int = 0
+    preallocates: bool = True
+    watch: Callable[[], None] | None = None
     _names: dict[str, dict[str, Contents | Directory]] = field(factory=lambda: {"/": {}})
     _durable: Names = field(factory=dict)
     _changes: list[Change] = field(factory=list)
@@ -320,7 +324,7 @@ class SimulatedFiles:
                 return target
             return twin.setdefault(id(target), target.copy())
 
-        image = SimulatedFiles(capacity=self.capacity)
+        image = SimulatedFiles(capacity=self.capacity, preallocates=self.preallocates)
         image._names = {
             directory: {name: target for name, found in names.items() if (target := of(found)) is not None}
             for directory, names in self._names.items()
@@ -380,7 +384,7 @@ class SimulatedFiles:
         return names
 
     def _image(self, names: Names, choose: Callable[[Contents], tuple[Choice | None, ...]]) -> SimulatedFiles:
-        image = SimulatedFiles(capacity=self.capacity)
+        image = SimulatedFiles(capacity=self.capacity, preallocates=self.preallocates)
         left: dict[int, Contents] = {}
         # Short paths first: a directory whose own name is not there takes all below it along.
         for (directory, name), target in sorted(names.items(), key=lambda item: len(item[0][0])):
@@ -399,6 +403,8 @@ class SimulatedFiles:
 
     def note(self, call: str, path: Path) -> None:
         """A changing call is about to happen."""
+        if self.watch is not None:
+            self.watch()
         if self.cut_at is not None and len(self.calls) + 1 >= self.cut_at:
             raise PowerCut(f"at call {self.cut_at}: {call} {path}")
         self.meet(call, path)

@@ -233,6 +233,8 @@ def is_full(error: BaseException) -> bool:
 def replace_durably(files: FileSystem, path: Path, content: bytes) -> None:
     """Replace a small file as a whole: after a crash it is the old one or the new one."""
     fresh = path.with_name(f"{path.name}.new")
+    # A crash may have left both names of an earlier file: emptying it by the one would empty it by the other.
+    files.remove(fresh)
     file = files.open(fresh, create=True, empty=True)
     try:
         file.write(content, 0)

@@ -101,6 +101,8 @@ class Repair:
         layout, limits = self.opening.layout, self.opening.limits
         with closing(layout.files.open(segment.path)) as file:
             content = file.read(segment.end, 0)
+        # A crash may have left it as a second name of a segment.
+        layout.files.remove(layout.new_segment)
         with closing(layout.files.open(layout.new_segment, create=True, empty=True)) as file:
             file.preallocate(limits.segment_bytes)
             file.write(content, 0)

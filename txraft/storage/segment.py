@@ -90,6 +90,8 @@ class Segment:
         content = header.ljust(SEGMENT_HEADER_BYTES, b"\0") + records
         path = layout.segment(begin.first_sequence)
         try:
+            # A crash may have left it as a second name of a segment.
+            layout.files.remove(layout.new_segment)
             with closing(layout.files.open(layout.new_segment, create=True, empty=True)) as file:
                 file.preallocate(size)
                 file.write(content, 0)
