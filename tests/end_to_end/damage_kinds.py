@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
@@ -84,10 +85,6 @@ class Round:
         thread.start()
         return thread
 
-    def take_snapshot(self, node: LocalNode) -> None:
-        """The same, and wait."""
-        self.ask_for_snapshot(node).join()
-
 
 def kill(this: Round) -> str:
     """The leader, a follower, or all."""
@@ -149,14 +146,19 @@ def absence(this: Round) -> str:
 def left_behind(this: Round) -> LocalNode:
     """A follower, killed, and the others do not have any more what it needs next."""
     follower = this.follower()
-    had = (follower.status() or {}).get("last_index", 0)
+    had = (follower.status() or {}).get("last_index", 0) + 200  # what may come before the kill included
     follower.kill()
     this.work(150)
-    others = [node for node in this.cluster.nodes if node is not follower]
-    for node in others:
-        this.cluster.wait_until(lambda node=node: (node.status() or {}).get("applied_index", 0) > had + 120, LEADER_S, f"{node.name} lags")  # type: ignore[misc]
-        this.take_snapshot(node)
+    for node in this.cluster.nodes:
+        if node is not follower:
+            this.cluster.wait_until(partial(drops, this, node, had), LEADER_S, f"{node.name} keeps its whole log")
     return follower
+
+
+def drops(this: Round, node: LocalNode, index: int) -> bool:
+    """Let a node take a snapshot; whether its log begins behind this entry now."""
+    this.ask_for_snapshot(node).join()
+    return bool((node.status() or {}).get("base_index", 0) > index)
 
 
 def snapshots_now(this: Round) -> str:

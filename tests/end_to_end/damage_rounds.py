@@ -29,11 +29,12 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from tests.end_to_end.damage_kinds import KINDS, Round
 from tests.end_to_end.kill_rounds import CALL_S, Tally, start_clients
-from txraft.cli.local_cluster import ClusterTrouble, LocalCluster
+from txraft.cli.local_cluster import ClusterTrouble, LocalCluster, LocalNode
 from txraft.client import BlockingClient
 from txraft.errors import TxraftError
 
@@ -125,11 +126,18 @@ def run_rounds(cluster: LocalCluster, tally: Tally, kinds: list[str], clients: i
 
 
 def settle(cluster: LocalCluster, tally: Tally) -> None:
-    """Work goes on, and every node takes part again: so that the next round finds a whole majority."""
+    """Work goes on, and every node takes part again and has what is committed now: the next round finds a whole cluster."""
     before = tally.total
     cluster.wait_until(lambda: tally.total > before or None, CALL_S, "no increment was acknowledged")
+    committed = (cluster.leader(LEADER_S).status() or {}).get("commit_index", 0)
     for node in cluster.nodes:
-        cluster.wait_until(lambda node=node: (node.status() or {}).get("ready"), LEVEL_S, f"{node.name} does not take part again")  # type: ignore[misc]
+        cluster.wait_until(partial(has_caught_up, node, committed), LEVEL_S, f"{node.name} does not take part again")
+
+
+def has_caught_up(node: LocalNode, index: int) -> bool:
+    """Whether a node takes part and has applied this entry."""
+    status = node.status()
+    return bool(status and status["ready"] and status["applied_index"] >= index)
 
 
 def fill_state(cluster: LocalCluster) -> None:

@@ -38,6 +38,10 @@ def missing_beginning(files: NodeFiles, rng: random.Random) -> None:
     files.segments[0].unlink()
 
 
+def missing_end(files: NodeFiles, rng: random.Random) -> None:
+    files.segments[-1].unlink()
+
+
 def short_segment(files: NodeFiles, rng: random.Random) -> None:
     cut(files.segments[1], rng.randrange(100, 7_000))
 
@@ -109,8 +113,10 @@ class DamagedFollower(DamageTestCase):
         cluster.wait_until(lambda: (victim.status() or {}).get("role") == "repairing", READY_S, "it does not say that it repairs")
         status = self.status(victim)
         self.assertFalse(status["ready"])
-        self.assertIn("repair", status["reason"])
-        self.assertIn("repair", self.said(victim))
+        for name in (leader.name, other.name):
+            self.assertIn(name, status["reason"].partition("It does not reach")[2])
+        self.assertEqual(self.readyz(victim), (503, status["reason"] + "\n"))
+        self.assertIn("it neither votes nor acknowledges anything", self.said(victim))
         self.assertTrue(self.files(victim).note_of_repair.exists())
         self.assertLessEqual(kept, self.contents(victim), "bytes are gone")
 
@@ -146,7 +152,7 @@ class DamagedFollower(DamageTestCase):
 
     def test_one_damage_after_the_other(self) -> None:
         cluster, _ = self.filled()
-        for damage in (flipped_bit_in_the_newest, missing_segment, missing_beginning, short_segment, missing_log):
+        for damage in (flipped_bit_in_the_newest, missing_segment, missing_beginning, missing_end, short_segment, missing_log):
             victim = next(node for node in cluster.nodes if self.status(node)["role"] == "follower")
             victim.kill()
             damage(self.files(victim), self.rng)
@@ -203,6 +209,25 @@ class DamagedLeader(DamageTestCase):
         cluster.start()
         self.assertIsNot(cluster.leader(READY_S), leader)
         self.repaired(cluster, leader)
+
+
+class DamagedWhileRunning(DamageTestCase):
+    """What was whole at the start is not for ever."""
+
+    def test_an_old_entry_that_a_follower_needs_is_unreadable(self) -> None:
+        """The node that finds it ends; the others go on, and mend it when it is started again."""
+        cluster, leader = self.started(limits={**LIMITS, "log_cache_bytes_max": 1_000})
+        behind, other = (node for node in cluster.nodes if node is not leader)
+        behind.kill()
+        cluster.wait_until(lambda: self.grown(leader, 4), READY_S, "the log does not grow")
+        flipped_bit_in_the_middle(self.files(leader), self.rng)
+        behind.start()
+        self.assertIn("damaged", self.ended_with(leader, 74))
+        self.assertIsNot(cluster.leader(READY_S), leader)
+        self.assertTrue(self.additions.add(other), self.additions.code)
+        leader.start()
+        self.repaired(cluster, leader)
+        self.assertIn("it neither votes nor acknowledges anything", self.said(leader))
 
 
 class DamagedAlone(DamageTestCase):

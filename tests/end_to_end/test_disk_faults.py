@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from pathlib import Path
+from threading import Thread
 
-from tests.support.fault_case import ELECTION_S, Additions, FaultTestCase
+from tests.support.broken_files import NodeFiles
+from tests.support.fault_case import ELECTION_S, READY_S, Additions, FaultTestCase
+from tests.support.processes import post_json
 from txraft.cli.local_cluster import LocalCluster, LocalNode
 
 SMALL = {"segment_bytes": 16_384}
@@ -80,6 +85,66 @@ class FailingDisk(FaultTestCase):
             disk.end()
         other.kill()
         self.back(cluster, *cluster.nodes)
+        self.agree(cluster, additions)
+
+
+class FailingSnapshot(FaultTestCase):
+    """A disk that fails once is not trusted again, whatever it was for."""
+
+    def test_neither_a_write_nor_an_fsync_may_fail(self) -> None:
+        cluster, leader = self.started()
+        additions = Additions()
+        for fault in ("pwrite64:error=EIO:when=1", "fsync:error=EIO:when=1"):
+            self.assertTrue(additions.add(leader), additions.code)
+            disk = self.spoil(leader, fault, self.snapshot_in_the_making(leader))
+            with contextlib.suppress(OSError):  # it ends with our request in its hands
+                post_json(leader.endpoint, "/v1/snapshot", {})
+            said = self.ended_with(leader, 74)
+            self.assertIn("snapshot", said)
+            self.assertIn("must stop", said)
+            self.assertIn("(INJECTED)", disk.calls()[-1])
+            self.assertIn(self.value(cluster.leader(READY_S)), additions.possible)
+            self.back(cluster, leader)
+            self.assertEqual(list(leader.file.parent.glob(f"{leader.name}/snapshots/*")), [])
+            leader = cluster.leader(READY_S)
+        self.agree(cluster, additions)
+
+    def test_commands_do_not_wait_for_a_snapshot_that_hangs(self) -> None:
+        cluster, leader = self.started()
+        additions = Additions()
+        disk = self.spoil(leader, f"pwrite64:delay_enter={HANGS_US}:when=1", self.snapshot_in_the_making(leader))
+        asking = Thread(target=post_json, args=(leader.endpoint, "/v1/snapshot", {}, READY_S))
+        asking.start()
+        cluster.wait_until(lambda: self.status(leader)["snapshot"]["taking"], READY_S, "no snapshot is taken")
+        began = time.monotonic()
+        while time.monotonic() - began < ELECTED_S:
+            self.assertTrue(additions.add(leader, timeout_s=ELECTION_S), additions.code)
+        self.assertEqual((self.status(leader)["role"], self.status(leader)["snapshot"]["index"]), ("leader", 0))
+        disk.end()
+        asking.join()
+        self.assertGreater(self.status(leader)["snapshot"]["index"], 0)
+        self.agree(cluster, additions)
+
+    def snapshot_in_the_making(self, node: LocalNode) -> Path:
+        return self.folder / node.name / "snapshots" / "new"
+
+
+class FailingRead(FaultTestCase):
+    """What was written cannot be read."""
+
+    def test_an_entry_that_a_follower_needs(self) -> None:
+        """The leader ends rather than hold the follower up for ever."""
+        cluster, leader = self.started(limits={**SMALL, "log_cache_bytes_max": 1_000})
+        additions = Additions("visits-" * 50)
+        behind = next(node for node in cluster.nodes if node is not leader)
+        behind.kill()
+        for _ in range(50):
+            self.assertTrue(additions.add(leader), additions.code)
+        self.spoil(leader, "pread64:error=EIO", *NodeFiles(self.folder / leader.name).segments[:-1])
+        behind.start()
+        self.assertIn("Input/output error", self.ended_with(leader, 74))
+        self.assertIn(self.value(cluster.leader(READY_S), additions.counter), additions.possible)
+        self.back(cluster, leader)
         self.agree(cluster, additions)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
-
 from tests.support.fault_case import ELECTION_S, READY_S, Additions, FaultTestCase
 from tests.support.small_disk import SmallDisk
 from txraft.cli.local_cluster import LocalCluster, LocalNode
@@ -23,13 +20,6 @@ class FullDisk(FaultTestCase):
         disks = {node.name: self.small_disk(node, DISK_BYTES) for node in cluster.nodes}
         cluster.start()
         return cluster, disks, cluster.leader(READY_S)
-
-    def readyz(self, node: LocalNode) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://{node.endpoint}/readyz", timeout=5) as response:
-                return response.status, response.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
 
     def is_full(self, node: LocalNode) -> bool:
         """Whether it says so, wherever somebody might look."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -110,6 +112,14 @@ class FaultTestCase(ProcessTestCase):
     def said(self, node: LocalNode) -> str:
         """All that a node has logged."""
         return node.log.read_text("utf-8", "replace")
+
+    def readyz(self, node: LocalNode) -> tuple[int, str]:
+        """What a load balancer is told: status code and sentence."""
+        try:
+            with urllib.request.urlopen(f"http://{node.endpoint}/readyz", timeout=5) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
 
     def value(self, node: LocalNode, counter: str = "a", consistency: str = "linearizable") -> int:
         """A counter as this node answers it."""

@@ -55,7 +55,10 @@ class ProcessTestCase(SynchronousTestCase):
 
     Attributes:
         folder: of this test, below the temporary one of trial.
+        command_s: how long a command may run.
     """
+
+    command_s = COMMAND_S
 
     def setUp(self) -> None:
         try:
@@ -86,7 +89,7 @@ class ProcessTestCase(SynchronousTestCase):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=COMMAND_S,
+            timeout=self.command_s,
             check=False,
         )
 

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SkipTest
 __all__ = ["SpoiledDisk", "require_strace"]
 
 CALLS = "fdatasync,fsync,pwrite64"
-"""What makes bytes durable, and what writes them; all of it is recorded."""
+"""What makes bytes durable, and what writes them; all of it is recorded, and what is spoiled, too."""
 
 DETACH_S = 0.5
 
@@ -66,7 +66,17 @@ class SpoiledDisk:
             record: a file for what it sees.
             paths: only calls on these files are seen and spoiled; all if there are none.
         """
-        command = [require_strace(), "-f", "-y", "-o", str(record), "-e", f"trace={CALLS}", "-e", f"inject={fault}"]
+        command = [
+            require_strace(),
+            "-f",
+            "-y",
+            "-o",
+            str(record),
+            "-e",
+            f"trace={CALLS},{fault.partition(':')[0]}",
+            "-e",
+            f"inject={fault}",
+        ]
         command += [word for pid in pids for word in ("-p", str(pid))]
         command += [word for path in paths for word in ("-P", str(path))]
         tracing = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
