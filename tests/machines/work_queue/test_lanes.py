@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from txraft.machines.work_queue import lanes
-from txraft.machines.work_queue.lanes import PIECE, Lane, smallest
+from txraft.machines.work_queue.discards import DISCARDED_AT_ONCE, Discards
+from txraft.machines.work_queue.lanes import PIECE, RANGE_BITS, Lane, smallest
 from txraft.machines.work_queue.records import Message
 
 STEPS = st.lists(st.one_of(st.none(), st.tuples(st.integers(1, 60), st.integers(0, 2))), max_size=60)
@@ -53,14 +54,14 @@ class Lanes(SynchronousTestCase):
     @given(STEPS)
     def test_also_in_small_pieces(self, steps: list[tuple[int, int] | None]) -> None:
         self.patch(lanes, "PIECE", 2)
-        self.patch(lanes, "SORTED_AT_ONCE", 2)
+        self.patch(lanes, "RANGE_BITS", 1)
         self.check(steps)
 
     def test_what_comes_in_order_costs_one_place(self) -> None:
         lane = Lane()
         for number in (1, 2, 5, 4):
             lane.add(message(number))
-        self.assertEqual((len(lane.front), lane.order, list(lane.back.values())), (3, [4], [message(4)]))
+        self.assertEqual((len(lane.front), lane.order, lane.back), (3, [4], {0: {4: message(4)}}))
 
     def test_most_of_it_is_not_copied(self) -> None:
         lane = Lane()
@@ -70,6 +71,17 @@ class Lanes(SynchronousTestCase):
         self.assertGreater(len(lane.middle), 7)
         for mine, its in zip(lane.middle, other.middle, strict=True):
             self.assertIs(mine, its)
+
+    def test_no_piece_that_a_frozen_lane_may_have_is_changed_to_free_it(self) -> None:
+        lane = Lane()
+        for number in range(3 << RANGE_BITS):
+            lane.add(message(number, 1))
+        frozen, lane = lane, lane.fork()
+        discards = Discards()
+        discards.add(lane.parts(), DISCARDED_AT_ONCE + 1, 0)
+        for time_ms in (20, 40):
+            discards.free(time_ms)
+        self.assertEqual((discards.places, ids(frozen)), (0, list(range(3 << RANGE_BITS))))
 
     def test_the_smallest_of_a_heap_are_found_without_looking_at_all(self) -> None:
         class Counted(list[int]):

@@ -7,7 +7,7 @@ from typing import Any
 
 from txraft.machines.work_queue.bounds import NEVER_MS
 
-__all__ = ["DISCARDED_AT_ONCE", "DISCARD_PAUSE_MS", "Discards", "Part"]
+__all__ = ["DISCARDED_AT_ONCE", "DISCARD_PAUSE_MS", "WHOLE", "Discards", "Part"]
 
 DISCARDED_AT_ONCE = 10_000
 """Messages that are freed in one go: about two milliseconds."""
@@ -18,7 +18,7 @@ DISCARD_PAUSE_MS = 20
 _PLACES = 3
 """A message has at most so many places: its own, one by its id and one among the timers."""
 
-_WHOLE = 1_000
+WHOLE = 1_024
 """What is no larger is let go as a whole: pieces, which are never changed here, for a frozen view may have them, too."""
 
 Part = dict[Any, Any] | Sequence[Any]
@@ -60,8 +60,8 @@ class Discards:
         while self._parts and room > 0:
             part = self._parts[-1]
             count = len(part)
-            if count > _WHOLE:
-                count = min(room, count - _WHOLE)
+            if count > WHOLE:
+                count = min(room, count - WHOLE)
                 take_out = part.popitem if isinstance(part, dict) else part.pop  # type: ignore[attr-defined]
                 for _ in range(count):
                     take_out()

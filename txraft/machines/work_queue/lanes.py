@@ -6,21 +6,24 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush, merge
 from itertools import chain, islice
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
-from txraft.machines.work_queue.arrivals import Arrivals, given_away
+from txraft.machines.work_queue.arrivals import given_away
 from txraft.machines.work_queue.discards import Part
 from txraft.machines.work_queue.records import Message
 
-__all__ = ["PIECE", "SORTED_AT_ONCE", "Lane", "by_id", "smallest"]
+__all__ = ["PIECE", "RANGE_BITS", "Lane", "by_id", "smallest"]
 
 PIECE = 128
-"""Messages in a piece."""
+"""Messages in a piece of those that came in order."""
 
-SORTED_AT_ONCE = 2_048
-"""No other thread runs while something is sorted, so only so much of it is."""
+RANGE_BITS = 10
+"""Of those that come back, a piece has the ones whose ids differ in so many bits. It is few ids for a dead-letter queue, where most ids are
+missing; and not too many to copy, or to sort in one go, in which no other thread runs.
+"""
 
 _ID = attrgetter("id")
+_NUMBER = itemgetter(0)
 
 
 class Lane:
@@ -33,17 +36,19 @@ class Lane:
         middle: the next ones, in pieces that are never changed.
         end: the last ones; the same as the front as long as there are few.
         order: a heap of the ids of those that came back, or came late. A fork takes it over.
-        back: these, by id.
+        back: these by id, in pieces by the upper bits of their ids.
+        shared: which of these pieces a frozen lane has, too.
     """
 
-    __slots__ = ("_between", "back", "end", "front", "middle", "order")
+    __slots__ = ("_between", "back", "end", "front", "middle", "order", "shared")
 
     def __init__(self) -> None:
         self.front: list[Message] = []
         self.middle: deque[tuple[Message, ...]] = deque()
         self.end = self.front
         self.order: list[int] = []
-        self.back: Arrivals[int, Message] = Arrivals()
+        self.back: dict[int, dict[int, Message]] = {}
+        self.shared: set[int] = set()
         self._between = 0  # how many are in the middle
 
     def fork(self) -> Lane:
@@ -51,7 +56,7 @@ class Lane:
         other = Lane()
         other.front, other.middle, other._between = self.front.copy(), self.middle.copy(), self._between
         other.end = other.front if self.end is self.front else self.end.copy()
-        other.order, other.back = self.order, self.back.fork()
+        other.order, other.back, other.shared = self.order, self.back.copy(), set(self.back)
         return other
 
     @property
@@ -67,8 +72,22 @@ class Lane:
             if len(self.end) >= PIECE:
                 self.next_end()
         else:
-            heappush(self.order, message.id)
-            self.back.add(message.id, message)
+            self._come_back(message)
+
+    def _come_back(self, message: Message) -> None:
+        message_id = message.id
+        number = message_id >> RANGE_BITS
+        heappush(self.order, message_id)
+        if number not in self.back:
+            self.back[number] = {message_id: message}
+        else:
+            piece = self._own(number) if number in self.shared else self.back[number]
+            piece[message_id] = message
+
+    def _own(self, number: int) -> dict[int, Message]:
+        self.shared.discard(number)
+        piece = self.back[number] = self.back[number].copy()
+        return piece
 
     def next_end(self) -> None:
         """The end has become long enough."""
@@ -90,9 +109,7 @@ class Lane:
         front, order = self.front, self.order
         if not order or (front and front[0].id < order[0]):
             return front[0]
-        message = self.back.get(order[0])
-        assert message is not None, order[0]
-        return message
+        return self.back[order[0] >> RANGE_BITS][order[0]]
 
     def pop(self) -> Message:
         """Take out the one that is next."""
@@ -102,12 +119,22 @@ class Lane:
             if not front:
                 self.next_front()
             return message
-        return self.back.pop(heappop(order))
+        message_id = heappop(order)
+        number = message_id >> RANGE_BITS
+        piece = self._own(number) if number in self.shared else self.back[number]
+        message = piece.pop(message_id)
+        if not piece:
+            del self.back[number]
+        return message
+
+    def find_back(self, message_id: int) -> Message | None:
+        """A message that came back, or came late."""
+        piece = self.back.get(message_id >> RANGE_BITS)
+        return None if piece is None else piece.get(message_id)
 
     def first(self, count: int) -> Iterator[Message]:
         """The next ones, as they would be taken."""
-        pieces = self.back.pieces
-        back = (pieces[self.back.places[message_id]][message_id] for message_id in smallest(self.order, count))
+        back = (self.back[message_id >> RANGE_BITS][message_id] for message_id in smallest(self.order, count))
         return islice(merge(islice(self._fresh(), count), back, key=_ID), count)
 
     def _fresh(self) -> Iterator[Message]:
@@ -121,28 +148,20 @@ class Lane:
     def pieces(self) -> tuple[list[Sequence[Message]], list[dict[int, Message]]]:
         """What `by_id` puts in order."""
         ends = [self.front] if self.end is self.front else [self.front, self.end]
-        return [*ends[:1], *self.middle, *ends[1:]], [*self.back.pieces.values()]
+        return [*ends[:1], *self.middle, *ends[1:]], [piece for _, piece in sorted(self.back.items(), key=_NUMBER)]
 
     def parts(self) -> list[Part]:
         """What there is to be freed of it."""
-        return [self.front, *self.middle, self.end, self.order, *self.back.parts()]
+        return [self.front, *self.middle, self.end, self.order, *self.back.values()]
 
 
 def by_id(fresh: list[Sequence[Message]], back: list[dict[int, Message]]) -> Iterator[Message]:
     """The messages in these pieces, in order. Both lists are emptied meanwhile, see `given_away`."""
-    pieces: Iterator[Sequence[Message]] = given_away(fresh)
-    in_order = chain.from_iterable(pieces)
-    return merge(in_order, *_runs(back), key=_ID) if back else in_order
-
-
-def _runs(pieces: list[dict[int, Message]]) -> Iterator[Iterator[Message]]:
-    run: list[Message] = []
-    for piece in given_away(pieces):
-        run += piece.values()
-        if len(run) >= SORTED_AT_ONCE or not pieces:
-            run.sort(key=_ID)
-            yield iter(run)
-            run = []
+    fresh_pieces: Iterator[Sequence[Message]] = given_away(fresh)
+    in_order = chain.from_iterable(fresh_pieces)
+    if not back:
+        return in_order
+    return merge(in_order, chain.from_iterable(sorted(piece.values(), key=_ID) for piece in given_away(back)), key=_ID)
 
 
 def smallest(heap: list[int], count: int) -> Iterator[int]:

@@ -118,7 +118,11 @@ class NamedQueue:
 
     def timed(self, message_id: int) -> Message | None:
         """A message that is in flight or delayed."""
-        return self.in_flight.get(message_id) or self.delayed.get(message_id)
+        for held in (self.in_flight, self.delayed):
+            number = held.places.get(message_id)
+            if number is not None:
+                return held.pieces[number][message_id]
+        return None
 
     # Room.
 
@@ -227,20 +231,20 @@ class NamedQueue:
             lane = self.lanes[self.occupied.bit_length() - 1]
             assert lane is not None, self.occupied
             front, order = lane.front, lane.order
-            message = lane.head() if order else front[0]
-            message_id, body, priority = message.id, message.body, message.priority
-            size = len(body)
-            if taken and size > room:
+            if taken and len(lane.head().body) > room:
                 break  # a second one may wait for the next answer
-            room -= size
             if order:
-                lane.pop()
+                message = lane.pop()
             else:  # what `pop` does then, done quickly
+                message = front[0]
                 del front[0]
                 if not front and front is not lane.end:
                     lane.next_front()
+            message_id, body, priority = message.id, message.body, message.priority
             if not lane.front and not order:
                 self.occupied ^= 1 << priority
+            size = len(body)
+            room -= size
             self.held_bytes += size
             number, forgiven, put_ms = message.taken + 1, message.forgiven, message.put_ms
             held.tail[message_id] = Message(message_id, body, priority, put_ms, number, forgiven, due_ms, message.origin)

@@ -66,7 +66,7 @@ def _plan(queue: NamedQueue, messages: Sequence[NewMessage], now_ms: int, last_i
         last_id += 1
         stored.append(Stored(last_id))
         held_ms = due_ms if due_ms > now_ms else 0
-        planned.append((Message(last_id, message.body, message.priority, now_ms, due_ms=held_ms), due_ms, dedup_id))
+        planned.append((Message(last_id, message.body, message.priority, now_ms, 0, 0, held_ms), due_ms, dedup_id))
     return stored, planned
 
 

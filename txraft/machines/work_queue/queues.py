@@ -115,7 +115,8 @@ class Queues:
 
     def put(self, ctx: Context, queue: NamedQueue, message: Message, due_ms: int) -> None:
         """Put a new message into an own queue that has room, or can make it."""
-        self.make_room(ctx, queue, 1, len(message.body), DROPPED_AT_ONCE)
+        if not queue.has_room(1, len(message.body)):
+            self.make_room(ctx, queue, 1, len(message.body), DROPPED_AT_ONCE)
         queue.enter(message)
         queue.totals.put += 1
         if due_ms > ctx.time_ms:
@@ -208,7 +209,9 @@ class Queues:
             found = timers.pop_due(now_ms) if self.dropped < EXPIRED_AT_ONCE else None
             if found is None:
                 break
-            queue, message = self.own(found[0]), found[1]
+            queue, message = found
+            if queue.generation != self.generation:
+                queue = self.own(queue)
             if message.id in queue.in_flight.places:
                 queue.totals.expired += 1
                 self.give_back(ctx, queue, message, now_ms)

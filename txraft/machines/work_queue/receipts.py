@@ -30,7 +30,7 @@ def _fate_of(queue: NamedQueue, message_id: int) -> tuple[str, str]:
     message = queue.delayed.get(message_id)
     if message is not None and message.taken:
         return "delayed", f"message {message_id} was given back, and waits to be delivered again"
-    backs = (lane.back.get(message_id) for lane in queue.lanes if lane is not None)
+    backs = (lane.find_back(message_id) for lane in queue.lanes if lane is not None)
     if any(message is not None and message.taken for message in backs):
         return (
             "ready",
