@@ -29,9 +29,9 @@ from txraft.storage.snapshot_files import SnapshotFiles
 
 __all__ = ["SnapshotReceiving"]
 
-SHARE = 0.8
-"""The part of the time in which the thread restores. It rests after a fraction of a millisecond, and that often this node can do what else it
-has to, which is little: answer heartbeats, pass requests on, serve local reads of an old state. Until it is over it is one server less.
+BUSY_SHARE, IDLE_SHARE = 0.5, 0.8
+"""The part of the time in which the thread restores. It rests after a fraction of a millisecond, and that often this node can do what else
+it has to, which is little: answer heartbeats, pass requests on, serve local reads of an old state. Until it is over it is one server less.
 """
 
 SYNC_BYTES = 16 * 1024 * 1024
@@ -152,7 +152,7 @@ class SnapshotReceiving:
         one.received = have
         self._tell(one)
         if have >= one.snapshot.size:
-            one.restoring = Pace(SHARE, self._clock.seconds, self._rest)
+            one.restoring = Pace(BUSY_SHARE, IDLE_SHARE, self._clock.seconds, self._rest)
             restoring = self._worker.perform(lambda: self._restore(one.snapshot, one.restoring))
             restoring.addCallback(self._restored, one).addErrback(self._failed, one, sender)
         self._stored_to(sender, one.snapshot.sha256, have)

@@ -34,8 +34,10 @@ from txraft.storage.snapshot_files import SnapshotFiles
 
 __all__ = ["SnapshotTaking"]
 
-SHARE = 0.2
-"""The part of the time in which the thread works: the commands of a busy node lose no more than about that to it."""
+BUSY_SHARE, IDLE_SHARE = 0.1, 0.5
+"""The part of the time in which the thread works: the commands of a busy node lose no more than about that to it. An idle one is done
+sooner, but a command that comes along must not wait for long.
+"""
 
 CAPTURE_LONG_S = 0.05
 """A machine that takes longer to give its state keeps everybody waiting: its author is told."""
@@ -162,7 +164,7 @@ class SnapshotTaking:
                 node=self._name, ms=round(self.capture_s * 1000),
             )  # fmt: skip
         head = self._head(capture, index)
-        one = self._under_way = UnderWay(index, Pace(SHARE, self._clock.seconds, self._rest), began_s, [])
+        one = self._under_way = UnderWay(index, Pace(BUSY_SHARE, IDLE_SHARE, self._clock.seconds, self._rest), began_s, [])
         self._log.info("{node} takes a snapshot of everything up to entry {index}", node=self._name, index=index)
         writing = self._worker.perform(lambda: self._write(head, capture, one))
         writing.addCallback(self._written).addErrback(self._failed)
