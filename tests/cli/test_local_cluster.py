@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from txraft.cli import local_cluster
 from txraft.cli.local_cluster import ClusterTrouble, LocalCluster, node_environment
@@ -21,6 +22,31 @@ class RunningProcess:
 
     def poll(self) -> int | None:
         return self.exit_code
+
+
+class FreePorts(SynchronousTestCase):
+    """Nodes of two processes never meet at a port that one of them has not opened yet."""
+
+    def test_no_other_process_is_given_the_same(self) -> None:
+        try:
+            held = local_cluster.free_ports(5)
+        except ClusterTrouble as error:
+            raise SkipTest(str(error)) from None
+        others = [port for port in local_cluster.FREE_PORTS if port not in held][:20]
+        script = (
+            "from txraft.cli import local_cluster; import sys;"
+            "local_cluster.random.sample = lambda ports, count: list(map(int, sys.argv[1:]));"
+            "print(*local_cluster.free_ports(12))"
+        )
+        asked = subprocess.run(
+            [sys.executable, "-c", script, *map(str, held + others)],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        given = set(map(int, asked.stdout.split()))
+        self.assertEqual((len(given), given - set(others)), (12, set()))
 
 
 class Clusters(SynchronousTestCase):

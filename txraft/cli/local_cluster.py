@@ -5,15 +5,18 @@ Blocking; standard library only. The demo lives on it, and so do the end-to-end 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,17 +50,30 @@ class ClusterTrouble(TxraftError):
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on."""
+    """Ports of the loopback interface that nobody listens on. No other process that asks here is given them before this one has ended."""
     found: list[int] = []
+    claims = _claims()
     with ExitStack() as held:
         for port in random.sample(FREE_PORTS, len(FREE_PORTS)):
             candidate = held.enter_context(socket.socket())
             with suppress(OSError):
                 candidate.bind(("127.0.0.1", port))
+                # A node that is not started yet, or was killed, must not find another in its place: tests would talk to each other.
+                fcntl.lockf(claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
                 found.append(port)
             if len(found) == count:
                 return found
     raise ClusterTrouble(f"no {count} free ports between {FREE_PORTS.start} and {FREE_PORTS.stop}")
+
+
+@cache
+def _claims() -> int:
+    """A file in which a process locks the byte of each port that it is given; open until it ends."""
+    path = Path(tempfile.gettempdir()) / f"txraft-ports-{os.getuid()}"
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise ClusterTrouble(f"{path}: {error.strerror}; ports are claimed in it: remove what is there, or set TMPDIR") from error
 
 
 def node_environment() -> dict[str, str]:
