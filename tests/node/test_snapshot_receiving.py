@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from typing import Any
 from zlib import crc32
@@ -45,9 +46,6 @@ class OpenFile:
         assert not self.closed and offset == len(self.content)
         self.content += content
 
-    def sync_content(self) -> None:
-        self.syncs += 1
-
     def close(self) -> None:
         self.closed = True
 
@@ -60,11 +58,18 @@ class Shelf:
         self.kept: list[Snapshot] = []
         self.head = Head()
         self.problem: Exception | None = None
+        self.sync_problem: OSError | None = None
 
     def incoming(self, one: Snapshot) -> OpenFile:
         file = self.files.setdefault(one.sha256, OpenFile())
         file.closed = False
         return file
+
+    def sync_incoming(self, one: Snapshot, file: OpenFile) -> None:
+        file.syncs += 1
+        if self.sync_problem is not None:
+            del self.files[one.sha256]
+            raise self.sync_problem
 
     def drop_incoming(self, keep: Snapshot | None = None) -> None:
         for sha256 in [sha256 for sha256 in self.files if keep is None or sha256 != keep.sha256]:
@@ -221,6 +226,15 @@ class ReceivingTests(SynchronousTestCase):
         for number in range(4):
             self.comes(number * size, bytes(size), of=large)
         self.assertEqual(self.shelf.files[b"s" * 32].syncs, 2)
+
+    def test_what_could_not_be_synced_is_gone_and_the_snapshot_comes_from_its_beginning(self) -> None:
+        large = snapshot(size=2 * SYNC_BYTES)
+        self.shelf.sync_problem = OSError(errno.ENOSPC, "no space left")
+        self.assertIsNone(self.comes(0, bytes(SYNC_BYTES), of=large))
+        self.assertIn("no room", self.receiving.problem)
+        self.shelf.sync_problem = None
+        self.assertEqual(self.comes(SYNC_BYTES, b"more", of=large), ("stored", "n2", b"s", 0))
+        self.assertEqual(self.comes(0, bytes(SYNC_BYTES), of=large), ("stored", "n2", b"s", SYNC_BYTES))
 
     def test_status_tells_how_much_has_come(self) -> None:
         self.assertIsNone(self.receiving.progress)

@@ -67,7 +67,7 @@ class Cases:
             case = Case(self, world, image, unsynced=kind == "kill -9")
             try:
                 case.try_()
-            except (Violation, StorageError, OSError) as error:
+            except (Violation, StorageError, OSError, ValueError) as error:
                 place = f"call {len(world.files.calls) + 1}, after {world.files.calls[-4:]}"
                 allowed = "\n    ".join(map(repr, world.allowed))
                 raise Violation(f"{kind}, image {number}, {place}: {error!r}\n  allowed:\n    {allowed}") from error

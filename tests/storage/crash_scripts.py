@@ -275,6 +275,38 @@ def full_disk_in_pieces(world: World) -> None:
     world.append(3)
 
 
+def failed_syncs(world: World) -> None:
+    """A sync fails, the server stops, and what is in the kernel's memory is taken for written from then on."""
+    world.open()
+    world.append(500)
+    world.with_failing("sync_content", 0, lambda world: world.append(700))
+    world.append(30)
+    world.with_failing("sync_content", 0, lambda world: world.write(persist(metadata=vote(2, "n2"))))
+    world.with_failing("sync", 0, lambda world: world.append(1500))
+    world.with_failing("sync_directory", 0, lambda world: world.append(1900))
+    world.append(30)
+    world.kill()
+    for after in range(3):
+        world.append(20)
+        world.with_failing("sync", after, World.kill)
+    world.with_failing("sync", 0, lambda world: world.snapshot(3))
+    world.with_failing("sync_directory", 0, lambda world: world.snapshot(3))
+    world.snapshot(4)
+
+
+def failed_syncs_while_receiving(world: World) -> None:
+    """What was received before a sync failed looks whole, and is not."""
+    world.open()
+    world.append(100)
+    world.with_failing("sync_content", 0, lambda world: world.receive(9, 1, pieces=1))
+    world.receive(9, 1, pieces=2)
+    world.with_failing("sync_content", 2, lambda world: world.receive(15, 1, pieces=2))
+    world.receive(15, 1, pieces=2)
+    world.with_failing("sync_directory", 0, lambda world: world.receive(30, 1, pieces=1))
+    world.receive(30, 1)
+    world.append(3)
+
+
 SMALL = {script.__name__: Script(script) for script in (first_opening, one_append, one_vote, one_truncation, one_roll, reopenings)}
 """Short enough for every image of every place to be tried."""
 
@@ -295,6 +327,8 @@ SCRIPTS: dict[str, Script] = {
             lost_segment,
             lost_snapshot,
             lost_votes,
+            failed_syncs,
+            failed_syncs_while_receiving,
         )
     },
     full_disk.__name__: Script(full_disk, limits(2048, reserve_bytes=8192)),
@@ -331,6 +365,7 @@ def _step(random: Random) -> Step:
         (1, lambda world: _full(world, random)),
         (1, lambda world: _spoil(world, random)),
         (1, lambda world: world.write(persist(repaired=True))),
+        (1, lambda world: _fail(world, random)),
     ]
     return random.choices([step for _, step in steps], [weight for weight, _ in steps])[0]
 
@@ -380,6 +415,11 @@ def _receive(world: World, random: Random) -> None:
 def _full(world: World, random: Random) -> None:
     instead = None if random.random() < 0.5 else _persists(world, random, metadata=False)
     world.write_on_full_disk(random.randrange(3000), *_persists(world, random, metadata=instead is None), instead=instead)
+
+
+def _fail(world: World, random: Random) -> None:
+    step = random.choice((lambda world: world.write(*_persists(world, random)), World.kill, lambda world: _receive(world, random)))
+    world.with_failing(random.choice(("sync", "sync_content", "sync_directory")), random.randrange(3), step)
 
 
 def _spoil(world: World, random: Random) -> None:

@@ -17,12 +17,13 @@ from txraft.core.effects import Metadata, Persist
 from txraft.core.entry import Entry
 from txraft.core.ids import Index, Term
 from txraft.core.snapshot import Snapshot
-from txraft.errors import DamagedSnapshot, DiskFull
+from txraft.errors import DamagedSnapshot, DiskFull, StorageError
 from txraft.limits import Limits
 from txraft.storage import Storage
 from txraft.storage.inspected_log import InspectedLog
 from txraft.storage.layout import Layout
-from txraft.storage.snapshot_file import SnapshotHead, open_snapshot, verify_snapshot, write_snapshot
+from txraft.storage.snapshot_file import SnapshotHead, open_snapshot, write_snapshot
+from txraft.storage.snapshot_files import SnapshotFiles
 
 __all__ = ["ROOT", "Violation", "World", "independently", "offline", "require", "state_of"]
 
@@ -135,6 +136,7 @@ class World:
         self._turn_to(self.files)
 
     def _turn_to(self, files: SimulatedFiles) -> None:
+        files.failures = self.files.failures
         self.files, self._storage = files, None
         files.watch = lambda: self.watch(self)
 
@@ -227,23 +229,24 @@ class World:
         scratch = SimulatedFiles()
         scratch.make_directory(ROOT)
         snapshot = write_as_snapshot(scratch, ROOT / "sent", self.state, index, term)
-        content, path = scratch.content(ROOT / "sent"), self.storage.incoming_path(snapshot)
+        content, incoming = scratch.content(ROOT / "sent"), SnapshotFiles(self.storage, Layout(ROOT, self.files))
         step = -(-len(content) // pieces)
-        for _ in range(2):
-            with closing(self.files.open(path, create=True)) as file:
+        for attempt in range(2):
+            incoming.drop_incoming(snapshot)
+            with closing(incoming.incoming(snapshot)) as file:
                 for offset in list(range(file.size(), len(content), step))[:stop_after]:
                     file.write(content[offset : offset + step], offset)
-                file.sync()
+                    incoming.sync_incoming(snapshot, file)
             if stop_after is not None:
                 return
             try:
-                _, found = verify_snapshot(self.files, path)
+                list(incoming.read_incoming(snapshot)[1])
                 break
             except DamagedSnapshot:
                 # Of what was received before a crash, only the length may be left. It is sent again from the beginning.
-                self.files.remove(path)
-        require(found == snapshot, "another snapshot was received", found, snapshot)
-        self.storage.keep_snapshot(snapshot, path)
+                require(attempt == 0, "what is received is not whole")
+                incoming.drop_incoming()
+        incoming.keep_incoming(snapshot)
         at = self.state.base_index if keeps_log else index
         self.write(persist(base=base(snapshot, at, self.state.base_term if keeps_log else term, keeps_log=keeps_log)))
 
@@ -270,10 +273,22 @@ class World:
         try:
             step(self)
         except PowerCut:
+            self.files.failures.clear()
             self._turn_to(random.choice((self.files.killed, self.files.lost, lambda: self.files.sampled(random)))())
             self.open()
         else:
             self.files.cut_at = None
+
+    def with_failing(self, call: str, after: int, step: Callable[[World], None]) -> None:
+        """Take a step in which such a call fails. The server stops then, and the next process opens the directory."""
+        failure = self.files.fail(call, after=after)
+        try:
+            step(self)
+        except (OSError, StorageError):
+            require(failure.happened == 1, "a failure that did not happen")
+            self.kill()
+        else:
+            failure.times = 0
 
     def write_on_full_disk(self, room: int, *persists: Persist, instead: Sequence[Persist] | None = None) -> None:
         """Write while there is only so much room. When it is refused there is room again: the same is written again, or something else."""

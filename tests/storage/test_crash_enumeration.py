@@ -39,6 +39,7 @@ from tests.support.disk import BOOTSTRAP, base, command, make_snapshot, open_sto
 from tests.support.simulated_files import SimulatedFile, SimulatedFiles
 from txraft.errors import DamagedSnapshot, StorageError
 from txraft.storage.records import Rest
+from txraft.storage.snapshot_files import SnapshotFiles
 
 FEW = Budget(images_max=6, samples=2, again=6, onward=6)
 
@@ -79,6 +80,9 @@ class ScriptTests(SynchronousTestCase):
 
     def test_any_crash_on_a_full_disk(self) -> None:
         self.crash("full_disk", "full_disk_in_pieces")
+
+    def test_any_crash_after_a_failed_sync(self) -> None:
+        self.crash("failed_syncs", "failed_syncs_while_receiving", budget=Budget(images_max=4, samples=1, again=10, onward=10))
 
     def test_scripts_by_lot(self) -> None:
         figures = Figures()
@@ -151,6 +155,11 @@ def without_proof() -> Any:
     return mock.patch("txraft.storage.recovery.inspect_rest", lambda file, offset, stop, sequence, seed: Rest(stop, None))
 
 
+def without_removing() -> Any:
+    """What was received stays when it could not be synced."""
+    return mock.patch.object(SnapshotFiles, "sync_incoming", lambda self, snapshot, file: file.sync_content())
+
+
 class BrokenStorageTests(SynchronousTestCase):
     """A storage that leaves out a single step of those that make it safe is found out."""
 
@@ -183,6 +192,9 @@ class BrokenStorageTests(SynchronousTestCase):
 
     def test_leavings_that_are_not_cut_off(self) -> None:
         self.require_found_out(without_cutting, "full_disk_in_pieces", "full_disk")
+
+    def test_what_was_received_and_could_not_be_synced_is_not_taken_for_whole(self) -> None:
+        self.require_found_out(without_removing, "failed_syncs_while_receiving")
 
     def test_damage_that_is_taken_for_the_leavings_of_a_crash(self) -> None:
         self.require_found_out(without_proof, "appends", "truncations")

@@ -21,6 +21,7 @@ class Contents:
         size: the length of the file.
         unsynced: by number of a sector all that it has been since the last sync, that which is durable first.
         sizes: all lengths since the last sync, likewise, but for the one it has.
+        forsaken: likewise, of sectors for which a sync has failed: the kernel takes them for written, and no sync writes them any more.
         locked_by: the opening that has the lock.
     """
 
@@ -28,6 +29,7 @@ class Contents:
     size: int = 0
     unsynced: dict[int, list[bytes]] = field(factory=dict)
     sizes: list[int] = field(factory=list)
+    forsaken: dict[int, list[bytes]] = field(factory=dict)
     locked_by: object = None
 
     def sector(self, number: int) -> bytes:
@@ -62,7 +64,7 @@ class Contents:
 
     def _remember(self, start: int, stop: int) -> None:
         for number in range(start // SECTOR_BYTES, -(-stop // SECTOR_BYTES)):
-            was = self.unsynced.setdefault(number, [])
+            was = self.unsynced.setdefault(number, self.forsaken.pop(number, []))
             if (now := self.sector(number)) not in was:
                 was.append(now)
 
@@ -71,10 +73,16 @@ class Contents:
         self.unsynced.clear()
         self.sizes.clear()
 
+    def forsake(self) -> None:
+        """A sync has failed: what was not durable may never be, unless it is written again."""
+        for number, was in self.unsynced.items():
+            self.forsaken.setdefault(number, []).extend(was)
+        self.unsynced.clear()
+
     def choices(self) -> list[list[Choice]]:
         """All that is open: for a sector its other contents, for the length the other lengths. Nothing chosen, it is as it is."""
         open_: list[list[Choice]] = []
-        for number, others in sorted(self.unsynced.items()):
+        for number, others in sorted([*self.unsynced.items(), *self.forsaken.items()]):
             now = self.sector(number)
             if different := [(number, was) for was in others if was != now]:
                 open_.append([*different])
@@ -84,7 +92,7 @@ class Contents:
 
     def durable(self) -> tuple[Choice, ...]:
         """The choice by which nothing is left that was not synced."""
-        return (*((number, others[0]) for number, others in self.unsynced.items()), *self.sizes[:1])
+        return (*((number, others[0]) for number, others in [*self.unsynced.items(), *self.forsaken.items()]), *self.sizes[:1])
 
     def left(self, chosen: tuple[Choice | None, ...]) -> Contents:
         """The file after a power cut that decided so."""
@@ -102,4 +110,5 @@ class Contents:
 
     def copy(self) -> Contents:
         """The same, with nothing forgotten but the lock."""
-        return Contents(bytearray(self.content), self.size, {n: [*was] for n, was in self.unsynced.items()}, [*self.sizes])
+        unsynced, forsaken = ({n: [*was] for n, was in sectors.items()} for sectors in (self.unsynced, self.forsaken))
+        return Contents(bytearray(self.content), self.size, unsynced, [*self.sizes], forsaken)

@@ -126,11 +126,17 @@ class SimulatedFile:
         return min(self.contents.size, -(-len(self.contents.content) // SECTOR_BYTES) * SECTOR_BYTES)
 
     def sync(self) -> None:
-        self.files.note("sync", self.path)
-        self.contents.sync()
+        self._sync("sync")
 
     def sync_content(self) -> None:
-        self.files.note("sync_content", self.path)
+        self._sync("sync_content")
+
+    def _sync(self, call: str) -> None:
+        try:
+            self.files.note(call, self.path)
+        except OSError:
+            self.contents.forsake()
+            raise
         self.contents.sync()
 
     def lock(self) -> bool:

@@ -137,7 +137,11 @@ class SnapshotReceiving:
             have += len(content)
             self._unsynced += len(content)
             if self._unsynced >= SYNC_BYTES:
-                file.sync_content()
+                try:
+                    self._files.sync_incoming(chunk.snapshot, file)
+                except OSError:
+                    self._close_file()  # Its name is gone: what comes next begins another.
+                    raise
                 self._unsynced = 0
         return have
 

@@ -6,7 +6,7 @@ A file becomes a snapshot when it has its final name (`Storage.keep_snapshot`) a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 from attrs import frozen
 
@@ -51,11 +51,24 @@ class SnapshotFiles:
         """The head and the parts of a snapshot that has been received. Raises `DamagedSnapshot`."""
         return open_snapshot(self.layout.files, self.layout.incoming(snapshot), snapshot)
 
+    def sync_incoming(self, snapshot: Snapshot, file: File) -> None:
+        """Make durable what has been received.
+
+        If that fails it is removed. The kernel takes it for written then: it would be found whole, and synced without an error, until the
+        power goes. The file is to be closed.
+        """
+        try:
+            file.sync_content()
+        except OSError:
+            with suppress(OSError):
+                self.layout.files.remove(self.layout.incoming(snapshot))
+            raise
+
     def keep_incoming(self, snapshot: Snapshot) -> None:
         """Give a snapshot that has been received and found whole its final name, durably."""
         path = self.layout.incoming(snapshot)
         with closing(self.layout.files.open(path, write=True)) as file:
-            file.sync()
+            self.sync_incoming(snapshot, file)
         self.storage.keep_snapshot(snapshot, path)
 
     def drop_incoming(self, keep: Snapshot | None = None) -> None:
