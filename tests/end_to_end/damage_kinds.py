@@ -171,7 +171,7 @@ def snapshots_now(this: Round) -> str:
 
 
 def damage(this: Round) -> str:
-    """Files of one node; sometimes another is killed while it gets them back."""
+    """Files of one node; sometimes nodes are killed while it gets them back."""
     victim = this.rng.choice(this.cluster.nodes)
     this.work(this.rng.randrange(20, 100))
     victim.kill()
@@ -179,12 +179,13 @@ def damage(this: Round) -> str:
     this.cluster.leader(LEADER_S)
     this.work(20)
     victim.start()
-    if this.rng.random() < 0.3:
-        time.sleep(this.rng.uniform(0.2, 0.8))
-        other = this.rng.choice(this.cluster.nodes)
-        other.kill()
-        done.append(f"{other.name} was killed meanwhile")
-        other.start()
+    if this.rng.random() < 0.4:
+        time.sleep(this.rng.uniform(0.2, 1.2))
+        killed = this.rng.choice([*([node] for node in this.cluster.nodes), this.cluster.nodes])
+        for node in killed:
+            node.kill()
+        done.append(f"killed meanwhile: {' '.join(node.name for node in killed)}")
+        this.cluster.start()
     note = this.files(victim).note_of_repair
     this.cluster.wait_until(lambda: takes_part(victim) and not note.exists(), LEADER_S, f"{victim.name} is not repaired")
     return f"{victim.name}: " + "; ".join(done)

@@ -20,6 +20,8 @@ __all__ = ["ELECTION_S", "Additions", "FaultTestCase"]
 
 ELECTION_S = 0.5
 READY_S = 20.0
+SMALL = {"segment_bytes": 1_048_576, "reserve_bytes": 65_536}
+"""A test leaves no more than a few megabytes behind."""
 
 
 @define
@@ -76,7 +78,7 @@ class FaultTestCase(ProcessTestCase):
 
     def quick_cluster(self, count: int = 3, *, limits: Mapping[str, int] | None = None) -> LocalCluster:
         """A cluster that elects fast; not yet started."""
-        return self.cluster(count, settings={"timing": {"election_s": ELECTION_S}, **({"limits": dict(limits)} if limits else {})})
+        return self.cluster(count, settings={"timing": {"election_s": ELECTION_S}, "limits": {**SMALL, **(limits or {})}})
 
     def spoil(self, node: LocalNode, fault: str, *paths: Path) -> SpoiledDisk:
         """From now on calls of this node on these files (all if none are named) have the fault."""
