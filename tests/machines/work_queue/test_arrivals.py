@@ -78,6 +78,18 @@ class Pieces(SynchronousTestCase):
         self.assertEqual(there.get(2), None)
         self.assertIn(2, there.pieces[0])
 
+    def test_pieces_that_are_merged_stay_as_they_were_for_others(self) -> None:
+        before = self.filled(10 * PIECE)
+        for key in range(10 * PIECE):
+            if key % PIECE > 2:
+                before.pop(key)
+        there, left = before.fork(), list(before.values())
+        for key in range(10 * PIECE, 20 * PIECE):
+            there.add(key, key)
+        self.assertLess(len(there.pieces), 2 + 10 + 10 // 2)
+        self.assertEqual(list(before.values()), left)
+        self.assertEqual(list(there.values()), [*left, *range(10 * PIECE, 20 * PIECE)])
+
     def test_what_is_given_away_is_not_kept(self) -> None:
         pieces = [[1], [2], [3]]
         there = given_away(pieces)

@@ -12,6 +12,7 @@ import msgspec
 
 from tests.machines.work_queue.case import QueueCase
 from txraft.machines.work_queue import WorkQueue
+from txraft.machines.work_queue.arrivals import PIECE
 from txraft.machines.work_queue.items import ITEM_BYTES, ITEM_MESSAGES
 from txraft.machines.work_queue.records import NewMessage
 from txraft.statemachine import Context
@@ -35,11 +36,17 @@ class Items(QueueCase):
             for _ in range(number // 50):
                 self.call("put_batch", queue, messages=[{"body": b"x", "dedup_id": f"i{self.machine().queues.last_id}"}])
                 self.call("put_batch", queue, messages=[{"body": b"x"}, {"body": b"y", "priority": 7}, {"body": b"z", "delay_s": 9}] * 33)
-                for receipt in self.take(20, queue=queue)[::2]:
+                for receipt in self.take(40, queue=queue)[::2]:
                     self.call("nack", queue, receipt=receipt)
 
     def change_everything(self) -> None:
         for queue in ("a", "b"):
+            self.assertGreater(self.counts(queue)[1], PIECE)
+            receipt = f"{self.ask('peek', queue, state='in_flight')[0]['id']}-1"  # not in the last piece
+            if queue == "a":
+                self.call("ack", queue, receipt=receipt)
+            else:
+                self.call("extend", queue, receipt=receipt, visibility_s=50)
             self.call("configure", queue, visibility_s=3, backoff_min_s=1)
             self.put(b"new", queue=queue, dedup_id="new")
             self.call("put", queue, body=b"later", delay_s=2)

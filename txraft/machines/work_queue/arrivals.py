@@ -120,7 +120,6 @@ class Arrivals(Generic[K, V]):
     def _merge(self, at: int) -> None:
         number, next_number = self._numbers[at], self._numbers.pop(at + 1)
         moved = self.pieces.pop(next_number)
-        self.shared.discard(next_number)
         piece = self.own(number) if number in self.shared else self.pieces[number]
         piece.update(moved)
         self.places.update(dict.fromkeys(moved, number))
