@@ -27,6 +27,7 @@ __all__ = [
     "Outcome",
     "Refused",
     "RemoteProtocolError",
+    "SnapshotSuperseded",
     "StorageError",
     "TxraftError",
     "Unknown",
@@ -226,6 +227,10 @@ class CorruptState(TxraftError):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"this is no state that can be restored: {why}")
+
+
+class SnapshotSuperseded(StorageError):
+    """There is a snapshot of the same entry, or a newer state, already: this one is not needed, and nothing was changed."""
 
 
 class DiskFailed(StorageError):

@@ -12,7 +12,7 @@ from txraft.core.entry import Entry
 from txraft.core.ids import Index, Term
 from txraft.core.snapshot import Snapshot
 from txraft.errors import DiskFailed, DiskFull
-from txraft.node.durability import RETRY_S, Durability
+from txraft.node.durability import ANSWERS_MAX, RETRY_S, Durability
 
 
 def entries(index: int) -> Persist:
@@ -131,6 +131,45 @@ class DurabilityTests(SynchronousTestCase):
             self.durability.persist(persist)
         self.worker.flush()
         self.assertEqual(self.written, [[told[0]], [told[1]]])
+
+    def test_answers_that_wait_behind_a_write_are_told_of_after_it(self) -> None:
+        """Found by review: answers alone were durable before the write that they had waited for, by a turn."""
+        first, answers = entries(1), only_answers(1)
+        self.durability.persist(first)
+        self.durability.persist(answers)
+        self.worker.flush()
+        self.assertEqual(self.durable, [first, answers])
+
+    def test_what_becomes_durable_while_something_is_told_of_is_told_of_after_it(self) -> None:
+        told: list[Persist] = []
+        late = [only_answers(3), entries(4)]
+
+        def on_durable(batch: list[Persist]) -> None:
+            for persist in batch:
+                while late:
+                    durability.persist(late.pop(0))
+                told.append(persist)
+
+        durability = Durability(self.clock, self.worker, self.write, on_durable, self.failures.append, self.full.append)
+        expected = [entries(1), only_answers(2), late[0], late[1]]
+        durability.persist(expected[0])
+        durability.persist(expected[1])
+        self.worker.flush()
+        self.assertEqual(told, expected)
+
+    def test_answers_that_wait_for_a_disk_for_very_long_are_bounded(self) -> None:
+        """Found by review: a full disk gathered the answer to each heartbeat, ten a second, for as long as it was full."""
+        kept = [entries(1), entries(2), entries(3)]
+        self.durability.persist(kept[0])
+        self.durability.persist(kept[1])
+        for index in range(5 * ANSWERS_MAX):
+            self.durability.persist(only_answers(index))
+        self.durability.persist(kept[2])
+        self.assertLess(len(self.durability._gathered), ANSWERS_MAX + 5)
+        self.worker.flush()
+        self.assertEqual([persist for persist in self.durable if persist.entries], kept)
+        answers = [persist.receipt.index for persist in self.durable if not persist.entries]
+        self.assertEqual(answers, list(range(answers[0], 5 * ANSWERS_MAX)))
 
     def test_the_age_of_the_oldest_job_grows_while_the_disk_hangs(self) -> None:
         self.assertEqual(self.durability.oldest_age_s(), 0.0)

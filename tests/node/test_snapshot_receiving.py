@@ -15,7 +15,7 @@ from txraft.core.effects import StoreChunk
 from txraft.core.ids import ServerId, Term
 from txraft.core.messages import InstallSnapshot
 from txraft.core.snapshot import Snapshot
-from txraft.errors import CorruptState, DamagedSnapshot, MachineUnavailable
+from txraft.errors import CorruptState, DamagedSnapshot, MachineUnavailable, SnapshotSuperseded
 from txraft.node.snapshot_receiving import SYNC_BYTES, SnapshotReceiving
 
 CONTENT = b"0123456789" * 10
@@ -56,6 +56,7 @@ class Shelf:
     def __init__(self) -> None:
         self.files: dict[bytes, OpenFile] = {}
         self.kept: list[Snapshot] = []
+        self.dropped: list[int] = []
         self.head = Head()
         self.problem: Exception | None = None
         self.sync_problem: OSError | None = None
@@ -80,6 +81,9 @@ class Shelf:
         if self.problem is not None:
             raise self.problem
         return self.head, iter([self.files[one.sha256].content])
+
+    def drop(self, one: Snapshot) -> None:
+        self.dropped.append(one.index)
 
     def keep_incoming(self, one: Snapshot) -> None:
         self.kept.append(one)
@@ -166,6 +170,42 @@ class ReceivingTests(SynchronousTestCase):
         self.assertEqual((self.shelf.kept, self.machines.state), ([snapshot()], b""))
         self.receiving.adopt(snapshot())
         self.assertEqual(self.machines.state, CONTENT)
+
+    def test_another_may_be_ready_before_the_record_of_the_first_is_durable(self) -> None:
+        self.whole()
+        self.comes(0, b"later", of=(later := snapshot(7, b"t" * 32, 5)))
+        self.receiving.adopt(snapshot())
+        self.assertEqual(self.machines.state, CONTENT)
+        self.receiving.adopt(later)
+        self.assertEqual(self.machines.state, b"later")
+
+    def test_one_that_is_superseded_leaves_nothing(self) -> None:
+        """Found by review: machines that nobody needed stayed in memory, and their file on the disk."""
+        self.whole()
+        self.receiving.superseded(snapshot())
+        self.worker.flush()
+        self.assertEqual((self.shelf.dropped, self.receiving._ready), ([7], {}))
+
+    def test_what_is_committed_meanwhile_is_not_received_any_more(self) -> None:
+        self.comes(0, CONTENT[:40])
+        self.receiving.look(6)
+        self.assertIsNotNone(self.receiving.progress)
+        self.receiving.look(7)
+        self.worker.flush()
+        self.assertEqual((self.receiving.progress, self.shelf.files), (None, {}))
+
+    def test_nor_restored(self) -> None:
+        self.chunk(0, CONTENT)
+        self.worker.pump()
+        self.receiving.look(7)
+        self.worker.flush()
+        self.assertNotIn(("received", 7), self.told)
+        self.assertEqual((self.failures, self.receiving.progress), ([], None))
+
+    def test_one_of_the_same_entry_that_this_server_has_made_meanwhile_is_no_failure(self) -> None:
+        self.shelf.problem = SnapshotSuperseded("there is one already")
+        self.whole()
+        self.assertEqual((self.failures, self.receiving.progress, self.told), ([], None, [("stored", "n2", b"s", 100)]))
 
     def test_while_it_is_restored_the_leader_is_told_that_all_is_here(self) -> None:
         self.chunk(0, CONTENT)

@@ -7,9 +7,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.pumped_worker import PumpedWorker
-from txraft.core.effects import ReadChunk
+from txraft.core.effects import ReadChunk, SnapshotRefused
 from txraft.core.ids import ServerId
 from txraft.core.snapshot import Snapshot
+from txraft.errors import DamagedSnapshot
 from txraft.limits import Limits
 from txraft.node.snapshot_sending import IDLE_S, SnapshotSending
 
@@ -38,6 +39,14 @@ class Shelf:
     def __init__(self) -> None:
         self.opened: list[OpenFile] = []
         self.error: OSError | None = None
+        self.recorded: Snapshot | None = None
+        self.verified: list[Snapshot] = []
+        self.damage: DamagedSnapshot | None = None
+
+    def verify(self, one: Snapshot) -> None:
+        self.verified.append(one)
+        if self.damage is not None:
+            raise self.damage
 
     def open(self, one: Snapshot) -> OpenFile:
         if self.error is not None:
@@ -117,6 +126,41 @@ class SendingTests(SynchronousTestCase):
         effect = self.ask(0)
         self.worker.flush()
         self.assertEqual((self.pieces, self.failures), ([(effect, b"", 0)], []))
+
+    def test_the_recorded_one_that_is_gone_is_damage(self) -> None:
+        self.shelf.recorded, self.shelf.error = snapshot(), FileNotFoundError(2, "No such file", "7.snapshot")
+        self.ask(0)
+        self.worker.flush()
+        self.assertEqual((self.pieces, [failure.type for failure in self.failures]), ([], [DamagedSnapshot]))
+
+    def test_one_that_a_follower_refuses_is_read_again_and_trusted_if_it_is_whole(self) -> None:
+        self.shelf.recorded = snapshot()
+        self.sending.refused(SnapshotRefused(ServerId("n2"), snapshot()))
+        self.sending.refused(SnapshotRefused(ServerId("n3"), snapshot()))
+        self.worker.flush()
+        self.assertEqual((self.shelf.verified, self.failures), ([snapshot()], []))
+
+    def test_one_that_is_damaged_is_not_sent_over_and_over(self) -> None:
+        """Found by review: a snapshot that went bad while its server ran was sent and refused for ever, and nobody was told."""
+        self.shelf.recorded, self.shelf.damage = snapshot(), DamagedSnapshot("7.snapshot", 3, "its SHA-256 is another")
+        self.sending.refused(SnapshotRefused(ServerId("n2"), snapshot()))
+        self.worker.flush()
+        self.assertEqual([failure.type for failure in self.failures], [DamagedSnapshot])
+
+    def test_one_that_is_not_recorded_any_more_is_not_read_again(self) -> None:
+        self.sending.refused(SnapshotRefused(ServerId("n2"), snapshot()))
+        self.worker.flush()
+        self.assertEqual(self.shelf.verified, [])
+
+    def test_a_transfer_that_waits_long_for_its_turn_is_not_forgotten(self) -> None:
+        """Found by review: at a low rate the turn came after the transfer had been taken for ended, and the question was dropped."""
+        for _ in range(100):
+            self.ask(0)
+        self.clock.advance(IDLE_S + 5)
+        self.sending.look()
+        self.clock.advance(20)
+        self.worker.flush()
+        self.assertEqual(len(self.pieces), 100)
 
     def test_a_disk_that_does_not_give_it_has_failed(self) -> None:
         self.shelf.error = OSError(5, "Input/output error")

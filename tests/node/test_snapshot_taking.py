@@ -13,7 +13,7 @@ from tests.support.pumped_worker import PumpedWorker
 from txraft.core.configuration import Configuration
 from txraft.core.ids import Index, Term
 from txraft.core.snapshot import Snapshot
-from txraft.errors import DiskFailed, NotApplied
+from txraft.errors import DiskFailed, NotApplied, SnapshotSuperseded
 from txraft.limits import Limits
 from txraft.node.snapshot_taking import RETRY_S, STAGGER, SnapshotTaking
 
@@ -230,6 +230,21 @@ class TakingTests(SynchronousTestCase):
         self.taking.came_too_late()
         self.failureResultOf(taking, NotApplied)
         self.assertFalse(self.taking.is_busy)
+
+    def test_while_the_log_has_leapt_and_the_machines_have_not_there_is_nothing_to_take(self) -> None:
+        """Found by review: the log no longer knows the term of what is applied, and the node halted."""
+        self.log.base_index = 45
+        self.failureResultOf(self.taking.take(), NotApplied)
+        self.shelf.last_index = 1000
+        self.taking.look()
+        self.assertEqual((self.taking.is_busy, self.failures, self.taking.problem), (False, [], ""))
+
+    def test_one_of_the_same_entry_that_a_leader_has_sent_meanwhile_is_no_failure(self) -> None:
+        self.shelf.problem = SnapshotSuperseded("there is one already")
+        taking = self.taking.take()
+        self.worker.flush()
+        self.failureResultOf(taking, NotApplied)
+        self.assertEqual((self.taking.is_busy, self.failures), (False, []))
 
     def test_status_tells_how_far_it_is(self) -> None:
         seen: list[Any] = []

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.simulated_files import SimulatedFiles
 from txraft.core.snapshot import Snapshot
-from txraft.errors import DamagedSnapshot
+from txraft.errors import DamagedSnapshot, SnapshotSuperseded
 from txraft.storage.layout import Layout
 from txraft.storage.shelf import Shelf
 
@@ -40,7 +40,15 @@ class ShelfTests(SynchronousTestCase):
         self.assertEqual(self.shelf.keep(snapshot(7), self.layout.new_snapshot), self.layout.snapshot(7))
         self.assertTrue(self.shelf.has(snapshot(7)))
         self.assertFalse(self.shelf.has(snapshot(7, b"another")))
-        self.assertEqual(self.files.lost().all_files(), {"/n1/snapshots/00000000000000000007.snapshot": CONTENT})
+        self.assertEqual(self.files.lost().all_files()["/n1/snapshots/00000000000000000007.snapshot"], CONTENT)
+        self.assertEqual(self.names(), ["7.snapshot"])
+
+    def test_a_snapshot_never_takes_the_place_of_another(self) -> None:
+        """Found by review: an own snapshot and a leader's, of the same entry and the same size, were taken for each other."""
+        self.put(7)
+        self.files.put(self.layout.new_snapshot, b"another")
+        self.assertRaises(SnapshotSuperseded, self.shelf.keep, snapshot(7, b"another"), self.layout.new_snapshot)
+        self.assertEqual(self.files.content(self.layout.snapshot(7)), CONTENT)
 
     def test_all_of_the_file_is_read_with_progress(self) -> None:
         self.put(7)

@@ -274,6 +274,7 @@ def _limits(settings: _Settings) -> Limits:
     for frame, content in (
         ("peer_frame_bytes_max", "append_bytes_max"),
         ("peer_frame_bytes_max", "command_bytes_max"),
+        ("peer_frame_bytes_max", "snapshot_chunk_bytes"),
         ("client_frame_bytes_max", "command_bytes_max"),
     ):
         least = getattr(limits, content) + envelope

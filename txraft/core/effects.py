@@ -33,6 +33,7 @@ __all__ = [
     "Restore",
     "RoleChanged",
     "Send",
+    "SnapshotRefused",
     "StartHeartbeats",
     "StopElectionTimer",
     "StopHeartbeats",
@@ -181,6 +182,14 @@ class Restore:
 
 
 @frozen
+class SnapshotRefused:
+    """A follower could make nothing of the snapshot that it was sent: its file here may have gone bad."""
+
+    by: ServerId
+    snapshot: Snapshot
+
+
+@frozen
 class Repaired:
     """What this server had lost is restored: it votes, and is counted, again."""
 
@@ -267,6 +276,7 @@ Effect = (
     | StoreChunk
     | Restore
     | Repaired
+    | SnapshotRefused
     | Proposed
     | ReadsReady
     | ReadsLost

@@ -137,6 +137,7 @@ class Driver:
             fx.StoreChunk: self.snapshots.receiving.store,
             fx.Restore: self._restore,
             fx.Repaired: self._repaired,
+            fx.SnapshotRefused: self.snapshots.sending.refused,
             fx.Proposed: self._proposals.proposed,
             fx.ReadsReady: self._reads_ready,
             fx.ReadsLost: lambda _: self._queries.lost("leadership was lost"),
@@ -297,8 +298,9 @@ class Driver:
 
     def _restore(self, effect: fx.Restore) -> None:
         self.snapshots.adopt(effect.snapshot)
-        self.applier.restored()
+        # Before anything else is applied: those who wait have seen nothing of the leap, and only what came before it.
         self._waits.restored()
+        self.applier.restored()
         self._queries.applied(self.applier.applied)
 
     def _repaired(self, effect: fx.Repaired) -> None:

@@ -6,6 +6,7 @@ Source: §3.8; §10.2.1, §10.2.2 (batching); the hung-disk hazard: a leader who
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -16,6 +17,9 @@ from txraft.errors import DiskFull
 from txraft.node.worker import Worker
 
 __all__ = ["Durability"]
+
+ANSWERS_MAX = 1_000
+"""Answers that wait for a disk which does not come to an end with its write."""
 
 RETRY_S = 1.0
 """How often a write is tried again that found no room on the disk."""
@@ -53,15 +57,37 @@ class Durability:
         self._writing_since: float | None = None
         self._retry: IDelayedCall | None = None
         self._stopped = False
+        self._done: deque[list[Persist]] = deque()
+        self._telling = False
+        self._answers = 0
         self.writes = 0
         self.write_s = 0.0
         self.write_max_s = 0.0
 
     def persist(self, persist: Persist) -> None:
-        """Take one. An idle disk begins at once; what comes while it is busy is its next write."""
+        """Take one. An idle disk begins at once; what comes while it is busy is its next write.
+
+        Of those that only wait for the ones before them, the oldest are dropped when there are very many, as if the network had lost what
+        they were to say: a disk that is full for a day gets a heartbeat ten times a second.
+        """
         self._gathered.append(persist)
+        if not _asks_something(persist):
+            self._answers += 1
+            if self._answers > ANSWERS_MAX:
+                self._drop_answers()
         if self._writing_since is None:
             self._flush()
+
+    def _drop_answers(self) -> None:
+        """Keep the newer half of the answers, and all else."""
+        keep_from = self._answers - ANSWERS_MAX // 2
+        kept: list[Persist] = []
+        for persist in self._gathered:
+            if not _asks_something(persist) and keep_from > 0:
+                keep_from -= 1
+            else:
+                kept.append(persist)
+        self._gathered, self._answers = kept, ANSWERS_MAX // 2
 
     def stop(self) -> None:
         """Try nothing again."""
@@ -80,10 +106,11 @@ class Durability:
         return self._writing_since is None and not self._gathered
 
     def _flush(self) -> None:
-        batch, self._gathered = self._gathered, []
+        batch, self._gathered, self._answers = self._gathered, [], 0
         content = [persist for persist in batch if _asks_something(persist)]
         if not content:
-            self._on_durable(batch)
+            self._done.append(batch)
+            self._tell()
             return
         self._writing_since = self._clock.seconds()
         self._begin(batch, content)
@@ -107,9 +134,21 @@ class Durability:
         self.write_s = self._clock.seconds() - self._writing_since
         self.write_max_s = max(self.write_max_s, self.write_s)
         self._writing_since = None
+        self._done.append(batch)
         if self._gathered:
-            self._flush()
-        self._on_durable(batch)
+            self._flush()  # the next write begins before this one is told of
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell what is durable, in order, even if more becomes so meanwhile."""
+        if self._telling:
+            return
+        self._telling = True
+        try:
+            while self._done:
+                self._on_durable(self._done.popleft())
+        finally:
+            self._telling = False
 
 
 def _asks_something(persist: Persist) -> bool:

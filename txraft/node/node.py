@@ -8,11 +8,12 @@ Source: §10.1.1 (threads); Figure 10.1.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -234,9 +235,10 @@ class Node(Service):
                 self.driver.step_down("it is stopping")
             self.view.stage = Stage.STOPPED
         self._be_quiet("this node has stopped")
-        try:
-            for worker in (self._workers.snapshots, self._workers.transfers):
+        for worker in (self._workers.snapshots, self._workers.transfers):
+            with suppress(TimeoutError):  # it is in the midst of something, and ends with it
                 await worker.stop().addTimeout(STOP_S, self.clock)
+        try:
             disk = self._workers.disk
             # The first job lets `_opened` run before the second looks for what it has opened.
             await disk.perform(lambda: None).addTimeout(STOP_S, self.clock)

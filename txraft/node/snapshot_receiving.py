@@ -19,7 +19,7 @@ from txraft.core.effects import StoreChunk
 from txraft.core.ids import ServerId
 from txraft.core.messages import InstallSnapshot
 from txraft.core.snapshot import Snapshot
-from txraft.errors import CorruptState, DamagedSnapshot
+from txraft.errors import CorruptState, DamagedSnapshot, SnapshotSuperseded
 from txraft.node.pace import Abandoned, Pace
 from txraft.node.worker import Worker
 from txraft.statemachine import Host
@@ -73,6 +73,8 @@ class SnapshotReceiving:
 
     Attributes:
         problem: why the last transfer came to nothing; "" if it did not.
+
+    What has been restored waits, by its SHA-256, until its record is durable; another may follow meanwhile, if the disk is slow.
     """
 
     _log = Logger()
@@ -97,7 +99,7 @@ class SnapshotReceiving:
         self._stored_to, self._received, self._refused = stored, received, refused
         self.problem = ""
         self._incoming: Incoming | None = None
-        self._ready: tuple[Snapshot, Restored] | None = None
+        self._ready: dict[bytes, Restored] = {}
         self._file: tuple[bytes, File] | None = None  # the worker's
         self._unsynced = 0  # the worker's
 
@@ -183,22 +185,41 @@ class SnapshotReceiving:
         return restored
 
     def _restored(self, restored: Restored, one: Incoming) -> None:
-        if self._incoming is one:
-            self._incoming, self._ready, self.problem = None, (one.snapshot, restored), ""
-            self._received(one.snapshot)
+        if self._incoming is not one:
+            self._forget(one.snapshot)
+            return
+        self._incoming, self.problem = None, ""
+        self._ready[one.snapshot.sha256] = restored
+        self._received(one.snapshot)
+
+    def superseded(self, snapshot: Snapshot) -> None:
+        """The consensus module has no use for a snapshot that was received: what it stands for came another way."""
+        self._ready.pop(snapshot.sha256, None)
+        self._forget(snapshot)
+
+    def _forget(self, snapshot: Snapshot) -> None:
+        self._worker.perform(lambda: self._files.drop(snapshot)).addErrback(self._on_failure)
+
+    def look(self, committed: int) -> None:
+        """What is committed here needs no snapshot any more, if that is still on its way. Called every now and then."""
+        one = self._incoming
+        if one is None or one.snapshot.index > committed:
+            return
+        self._incoming = None
+        if one.restoring is not None:
+            one.restoring.abandon()
+        self._worker.perform(self._drop).addErrback(self._on_failure)
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Its record is durable: the machines restored from it are the node's from now on."""
-        assert self._ready is not None
-        ready, restored = self._ready
-        assert ready.sha256 == snapshot.sha256
-        self._ready = None
-        self._host.adopt(restored)
+        self._host.adopt(self._ready.pop(snapshot.sha256))
         self._log.info("{node} has the state up to entry {index} from a snapshot", node=self._name, index=snapshot.index)
 
     def _failed(self, failure: Failure, one: Incoming, sender: ServerId) -> None:
         error = failure.value
-        if isinstance(error, Abandoned):
+        if isinstance(error, (Abandoned, SnapshotSuperseded)):
+            if self._incoming is one:
+                self._incoming = None
             return
         if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT):
             self._come_to_nothing(one, f"no room on the disk for the snapshot of {sender}: {error}")

@@ -15,8 +15,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txraft.core.effects import ReadChunk
+from txraft.core.effects import ReadChunk, SnapshotRefused
 from txraft.core.ids import ServerId
+from txraft.core.snapshot import Snapshot
+from txraft.errors import DamagedSnapshot
 from txraft.limits import Limits
 from txraft.node.worker import Worker
 from txraft.storage import File
@@ -39,7 +41,7 @@ class Transfer:
         sha256: which snapshot.
         index, size: see `Snapshot`.
         offset: how far it has come.
-        asked_s, told_s: when a piece was last asked for, and the log last told of it.
+        asked_s, told_s: when the turn of the piece asked for last is or was, and when the log last told of it.
     """
 
     sha256: bytes
@@ -79,6 +81,7 @@ class SnapshotSending:
         self._transfers: dict[ServerId, Transfer] = {}
         self._files: dict[bytes, File] = {}  # the worker's
         self._free_at = 0.0
+        self._verifying = False
 
     @property
     def progress(self) -> dict[str, dict[str, int]]:
@@ -88,15 +91,15 @@ class SnapshotSending:
     def read(self, effect: ReadChunk) -> None:
         """Read a piece, once the bytes sent so far leave room for it."""
         now = self._clock.seconds()
-        self._note(effect, now)
         begin_at = max(now, self._free_at)
+        self._note(effect, now, begin_at)
         self._free_at = begin_at + effect.bytes_max / self._limits.snapshot_bytes_per_s
         if begin_at > now:
             self._clock.callLater(begin_at - now, self._begin, effect)
         else:
             self._begin(effect)
 
-    def _note(self, effect: ReadChunk, now: float) -> None:
+    def _note(self, effect: ReadChunk, now: float, begin_at: float) -> None:
         snapshot, one = effect.snapshot, self._transfers.get(effect.to)
         if one is None or one.sha256 != snapshot.sha256:
             one = self._transfers[effect.to] = Transfer(snapshot.sha256, snapshot.index, snapshot.size, 0, now, now)
@@ -104,7 +107,7 @@ class SnapshotSending:
                 "{node} sends {peer} the snapshot up to entry {index}, {size} bytes, from byte {offset} on: its log begins too late for it",
                 node=self._name, peer=effect.to, index=snapshot.index, size=snapshot.size, offset=effect.offset,
             )  # fmt: skip
-        one.offset, one.asked_s = effect.offset, now
+        one.offset, one.asked_s = effect.offset, begin_at
         if now - one.told_s >= NEWS_S:
             one.told_s = now
             self._log.info(
@@ -126,11 +129,32 @@ class SnapshotSending:
         return content, crc32(content)
 
     def _failed(self, failure: Failure, effect: ReadChunk) -> None:
-        if failure.check(FileNotFoundError):
+        if failure.check(FileNotFoundError) and not self._is_recorded(effect.snapshot):
             self._transfers.pop(effect.to, None)
             self._was_read(effect, b"", 0)
+        elif failure.check(FileNotFoundError):
+            missing = str(getattr(failure.value, "filename", ""))
+            self._on_failure(Failure(DamagedSnapshot(missing, 0, "the file is missing, but the log has a record of it")))
         else:
             self._on_failure(failure)
+
+    def refused(self, effect: SnapshotRefused) -> None:
+        """A follower could make nothing of a snapshot: see whether it is still what it was. If not, this server must mend it, too."""
+        self._transfers.pop(effect.by, None)
+        self._log.warn("{node}: {peer} has refused the snapshot up to entry {index}",
+                       node=self._name, peer=effect.by, index=effect.snapshot.index)  # fmt: skip
+        if self._is_recorded(effect.snapshot) and not self._verifying:
+            self._verifying = True
+            self._worker.perform(lambda: self._snapshot_files.verify(effect.snapshot)).addCallback(self._verified).addErrback(
+                self._on_failure
+            )
+
+    def _verified(self, _: None) -> None:
+        self._verifying = False
+
+    def _is_recorded(self, snapshot: Snapshot) -> bool:
+        recorded = self._snapshot_files.recorded
+        return recorded is not None and recorded.sha256 == snapshot.sha256
 
     def look(self) -> None:
         """Forget what has ended. Called every now and then."""

@@ -22,7 +22,7 @@ from txraft import __version__
 from txraft.core.consensus import ConsensusModule
 from txraft.core.ids import Index
 from txraft.core.snapshot import Snapshot
-from txraft.errors import DiskFailed, NotApplied
+from txraft.errors import DiskFailed, NotApplied, SnapshotSuperseded
 from txraft.limits import Limits
 from txraft.node.pace import Abandoned, Pace
 from txraft.node.worker import Worker
@@ -138,7 +138,8 @@ class SnapshotTaking:
         Fails with `NotApplied`: `not_ready` (nothing is applied yet, or the node stops), `machine_error`, `disk_full`.
         """
         index = self._applied()
-        if self._stopped or not index:
+        # While the log has made the leap of an installed snapshot and the machines have not, there is nothing to be had of either.
+        if self._stopped or not index or index < self._core.server.log.base_index:
             return fail(NotApplied("not_ready", f"node {self._name} has nothing to take a snapshot of, or stops"))
         if self._under_way is None and self.newest is not None and self.newest.index == index:
             return succeed(self.newest)
@@ -224,7 +225,9 @@ class SnapshotTaking:
 
     def _failed(self, failure: Failure) -> None:
         error = failure.value
-        if isinstance(error, Abandoned):
+        if isinstance(error, SnapshotSuperseded):
+            self.came_too_late()
+        elif isinstance(error, Abandoned):
             self._give_up(NotApplied("not_ready", f"node {self._name} has abandoned the snapshot: it stops, or got a newer state"))
         elif isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT):
             self._failed_with(NotApplied("disk_full", f"node {self._name} has no room on its disk for a snapshot: {error}"))

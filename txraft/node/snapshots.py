@@ -123,7 +123,7 @@ class Snapshots:
 
     def _taken(self, snapshot: Snapshot, beginning: Index) -> None:
         effects = self._core.snapshot_taken(self._now, snapshot, beginning)
-        if not any(isinstance(effect, Persist) and effect.base is not None for effect in effects):
+        if not _recorded(effects):
             self.taking.came_too_late()
         self._step(effects)
 
@@ -134,7 +134,10 @@ class Snapshots:
         self._step(self._core.chunk_stored(self._now, leader, sha256, offset))
 
     def _received(self, snapshot: Snapshot) -> None:
-        self._step(self._core.snapshot_received(self._now, snapshot))
+        effects = self._core.snapshot_received(self._now, snapshot)
+        if not _recorded(effects):
+            self.receiving.superseded(snapshot)
+        self._step(effects)
 
     def _refused(self, leader: ServerId, sha256: bytes) -> None:
         self._step(self._core.snapshot_refused(self._now, leader, sha256))
@@ -149,6 +152,7 @@ class Snapshots:
         if not disk_is_full:
             self.taking.look()
         self.sending.look()
+        self.receiving.look(self._core.server.commit_index)
 
     def stop(self) -> None:
         """Begin nothing more, and end what is under way soon."""
@@ -170,3 +174,8 @@ class Snapshots:
             "receiving": self.receiving.progress,
             "problem": taking.problem or self.receiving.problem,
         }
+
+
+def _recorded(effects: Sequence[Effect]) -> bool:
+    """Whether the log is about to have a record of a snapshot."""
+    return any(isinstance(effect, Persist) and effect.base is not None for effect in effects)

@@ -15,7 +15,7 @@ from pathlib import Path
 from attrs import frozen
 
 from txraft.core.snapshot import Snapshot
-from txraft.errors import DamagedSnapshot
+from txraft.errors import DamagedSnapshot, SnapshotSuperseded
 from txraft.storage.layout import Layout
 
 __all__ = ["Shelf"]
@@ -32,12 +32,19 @@ class Shelf:
     def keep(self, snapshot: Snapshot, path: Path) -> Path:
         """Give a snapshot, whole and durable under another name, its final name, durably.
 
+        Never in place of another: own ones and those of a leader are kept by different threads, and the log may have a record of either.
+
         Raises:
+            SnapshotSuperseded: another has that name.
             OSError: it may or may not have it.
         """
-        final = self.layout.snapshot(snapshot.index)
-        self.layout.files.rename(path, final)
-        self.layout.files.sync_directory(self.layout.snapshots)
+        files, final = self.layout.files, self.layout.snapshot(snapshot.index)
+        try:
+            files.link(path, final)
+        except FileExistsError:
+            raise SnapshotSuperseded(f"{final}: there is a snapshot of entry {snapshot.index} already") from None
+        files.sync_directory(self.layout.snapshots)
+        files.remove(path)
         return final
 
     def has(self, snapshot: Snapshot) -> bool:

@@ -13,6 +13,7 @@ from attrs import frozen
 from txraft.core.snapshot import Snapshot
 from txraft.storage.files import File
 from txraft.storage.layout import Layout
+from txraft.storage.shelf import Shelf
 from txraft.storage.snapshot_file import SnapshotHead, open_snapshot, write_snapshot
 from txraft.storage.storage import Storage
 
@@ -30,7 +31,10 @@ class SnapshotFiles:
     layout: Layout
 
     def write(self, head: SnapshotHead, parts: Iterable[bytes], *, progress: Callable[[int], None], pause: Callable[[], None]) -> Snapshot:
-        """Write a snapshot of this server's own, durably and read back, under its final name. See `write_snapshot`."""
+        """Write a snapshot of this server's own, durably and read back, under its final name. See `write_snapshot`.
+
+        Raises `SnapshotSuperseded` when a leader has sent one of the same entry meanwhile.
+        """
         snapshot = write_snapshot(self.layout.files, self.layout.new_snapshot, head, parts, progress=progress, pause=pause)
         self.storage.keep_snapshot(snapshot)
         return snapshot
@@ -42,6 +46,15 @@ class SnapshotFiles:
     def read(self, snapshot: Snapshot) -> tuple[SnapshotHead, Iterator[bytes]]:
         """The head and the parts of a snapshot. Raises `DamagedSnapshot`."""
         return open_snapshot(self.layout.files, self.layout.snapshot(snapshot.index), snapshot)
+
+    @property
+    def recorded(self) -> Snapshot | None:
+        """The newest that the log has a record of. From any thread."""
+        return self.storage.snapshot
+
+    def verify(self, snapshot: Snapshot) -> None:
+        """Read a recorded snapshot whole. Raises `DamagedSnapshot` when it is not what it was."""
+        Shelf(self.layout).require_whole(snapshot, lambda fraction: None)
 
     def incoming(self, snapshot: Snapshot) -> File:
         """What has been received of a snapshot, to be added to; as long as that is much."""
@@ -65,11 +78,20 @@ class SnapshotFiles:
             raise
 
     def keep_incoming(self, snapshot: Snapshot) -> None:
-        """Give a snapshot that has been received and found whole its final name, durably."""
+        """Give a snapshot that has been received and found whole its final name, durably.
+
+        Raises `SnapshotSuperseded` when this server has made one of the same entry meanwhile.
+        """
         path = self.layout.incoming(snapshot)
         with closing(self.layout.files.open(path, write=True)) as file:
             self.sync_incoming(snapshot, file)
         self.storage.keep_snapshot(snapshot, path)
+
+    def drop(self, snapshot: Snapshot) -> None:
+        """Remove a snapshot that has its final name, but is not needed: the log will have no record of it."""
+        recorded = self.storage.snapshot
+        if recorded is None or recorded.index != snapshot.index:
+            self.layout.files.remove(self.layout.snapshot(snapshot.index))
 
     def drop_incoming(self, keep: Snapshot | None = None) -> None:
         """Forget what has been received, but of this one."""

@@ -259,14 +259,9 @@ class Storage:
             path: what it is called now; `new_snapshot_path()` if not said.
 
         Raises:
-            Halted: it would take the place of another that is recorded.
+            SnapshotSuperseded: another has that name.
             OSError: it may or may not have its name.
         """
-        recorded = self._log.snapshot
-        if recorded is not None and recorded.index == snapshot.index and recorded.sha256 != snapshot.sha256:
-            raise Halted(
-                f"asked to put another snapshot in the place of the one up to entry {snapshot.index}, which the log has a record of"
-            )
         return Shelf(self._layout).keep(snapshot, path if path is not None else self._layout.new_snapshot)
 
     def close(self) -> None:
