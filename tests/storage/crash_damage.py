@@ -30,7 +30,7 @@ class Spoiling:
     """
 
     random: Random
-    each: int = 10
+    each: int
     counts: Counter[str] = field(factory=Counter)
 
     def spoil(self, world: World) -> None:

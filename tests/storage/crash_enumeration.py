@@ -69,7 +69,7 @@ def enumerate_crashes(name: str, script: Script, seed: int, budget: Budget, figu
     """
     random = Random(seed)
     cases = Cases(random, budget)
-    spoiling = Spoiling(random)
+    spoiling = Spoiling(random, budget.spoiled)
     world = World(SimulatedFiles(), script.limits, cases.crash, spoiling.spoil)
     figures.scripts += 1
     try:

@@ -36,12 +36,12 @@ from tests.storage.crash_enumeration import Figures, enumerate_crashes
 from tests.storage.crash_scripts import SCRIPTS, SMALL, random_script
 from tests.storage.crash_world import ROOT, Violation
 from tests.support.disk import BOOTSTRAP, base, command, make_snapshot, open_storage, persist, vote, whole_log
-from tests.support.simulated_files import SimulatedFile, SimulatedFiles
+from tests.support.simulated_files import PowerCut, SimulatedFile, SimulatedFiles
 from txraft.errors import DamagedSnapshot, StorageError
 from txraft.storage.records import Rest
 from txraft.storage.snapshot_files import SnapshotFiles
 
-FEW = Budget(images_max=6, samples=2, again=6, onward=6)
+FEW = Budget(images_max=4, samples=2, again=8, onward=8, spoiled=3)
 
 
 class ScriptTests(SynchronousTestCase):
@@ -55,7 +55,7 @@ class ScriptTests(SynchronousTestCase):
         return figures
 
     def test_scenario_57_every_image_of_every_crash_of_small_scripts_keeps_what_was_acknowledged(self) -> None:
-        figures = self.crash(*SMALL, budget=Budget(images_max=20_000, again=20, onward=20))
+        figures = self.crash(*SMALL, budget=Budget(images_max=20_000, again=30, onward=30, spoiled=2))
         self.assertEqual(figures.sampled, 0)
         self.assertGreater(figures.counts["power cut, every image"], 3_000)
 
@@ -82,7 +82,7 @@ class ScriptTests(SynchronousTestCase):
         self.crash("full_disk", "full_disk_in_pieces")
 
     def test_any_crash_after_a_failed_sync(self) -> None:
-        self.crash("failed_syncs", "failed_syncs_while_receiving", budget=Budget(images_max=4, samples=1, again=10, onward=10))
+        self.crash("failed_syncs", "failed_syncs_while_receiving", budget=Budget(images_max=2, samples=1, again=10, onward=10, spoiled=2))
 
     def test_scripts_by_lot(self) -> None:
         figures = Figures()
@@ -244,6 +244,19 @@ class KillTests(SynchronousTestCase):
         self.assertIn("missing", str(refusal))
         files.put(storage.snapshot_path(5), b"newer")
         open_storage(ROOT, files=files).close()
+
+
+class FirstOpeningTests(SynchronousTestCase):
+    def test_a_directory_whose_maker_was_killed_before_its_name_was_durable_is_there_after_a_power_cut(self) -> None:
+        for cut_at in (2, 4):
+            files = SimulatedFiles(cut_at=cut_at)
+            self.assertRaises(PowerCut, open_storage, Path("/var/n1"), files=files)
+            self.assertEqual(files.calls[-1][0], "make_directory")
+            left = files.killed()
+            storage = open_storage(Path("/var/n1"), files=left)
+            storage.write([persist(metadata=vote(5, "n2"))])
+            with closing(open_storage(Path("/var/n1"), files=left.lost())) as storage:
+                self.assertEqual(storage.recovered.metadata, vote(5, "n2"))
 
 
 class SecondNameTests(SynchronousTestCase):

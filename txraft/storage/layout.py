@@ -22,6 +22,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from attrs import frozen
@@ -163,6 +164,22 @@ class Layout:
                     "name a directory that is empty or does not exist"
                 )
             self.files.make_private(self.root)
+        if not self.files.is_file(self.identity):
+            self._sync_ancestors()
         for path in (self.log, self.snapshots):
             if not self.files.is_directory(path):
                 self.files.make_directory(path)
+
+    def _sync_ancestors(self) -> None:
+        """Make the name of the directory durable: who made it, with those above it, may have been killed before.
+
+        What others may enter, or this server may not read, was made by somebody else; and not every file system can sync a directory.
+        """
+        for path in self.root.parents:
+            try:
+                self.files.sync_directory(path)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.EROFS):
+                    raise
+            if not self.files.is_private(path):
+                return
