@@ -7,7 +7,18 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.logs import commands_from, snapshot_at
 from tests.support.one_server import OneServer, accepted, all_of, append, chunk, chunk_reply, rejected, said, said_to, the, vote_request
 from txraft.core.configuration import Configuration
-from txraft.core.effects import Apply, Base, ConfigurationChanged, Metadata, Persist, ReadChunk, ResetElectionTimer, Restore, StoreChunk
+from txraft.core.effects import (
+    Apply,
+    Base,
+    ConfigurationChanged,
+    Metadata,
+    Persist,
+    ReadChunk,
+    ResetElectionTimer,
+    Restore,
+    SnapshotRefused,
+    StoreChunk,
+)
 from txraft.core.ids import Index, ServerId, Term
 from txraft.core.messages import AppendEntries, InstallSnapshot, InstallSnapshotReply, RequestVoteReply
 from txraft.core.progress import ProgressState
@@ -146,10 +157,23 @@ class Sending(SynchronousTestCase):
         server = self.sending()
         self.take_newer()
 
-        self.assertEqual(server.hears(chunk_reply(6, "b", SNAPSHOT, 0, "refused")), [])
+        self.assertEqual(said(server.hears(chunk_reply(6, "b", SNAPSHOT, 0, "refused")), InstallSnapshot), [])
         questions = [message for _ in range(10) for _, message in said(server.beats(), InstallSnapshot)]
 
         self.assertEqual(questions, [chunk(6, "a", snapshot_at(6, 6))])
+
+    def test_that_it_was_refused_is_told_since_its_file_may_have_gone_bad(self) -> None:
+        server = self.sending()
+
+        effects = server.hears(chunk_reply(6, "b", SNAPSHOT, 0, "refused"))
+
+        self.assertEqual(effects, [SnapshotRefused(B, SNAPSHOT)])
+
+    def test_refused_by_a_follower_that_needs_none_any_more_it_is_nobodys_affair(self) -> None:
+        server = self.sending()
+        server.hears(accepted(6, "b", 6))
+
+        self.assertEqual(all_of(server.hears(chunk_reply(6, "b", SNAPSHOT, 0, "refused")), SnapshotRefused), [])
 
     def test_when_its_file_is_there_no_longer_it_begins_again_with_the_newest(self) -> None:
         server = self.asked()

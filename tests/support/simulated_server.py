@@ -28,6 +28,7 @@ from txraft.core.effects import (
     Restore,
     RoleChanged,
     Send,
+    SnapshotRefused,
     StartHeartbeats,
     StopElectionTimer,
     StopHeartbeats,
@@ -346,5 +347,6 @@ CARRY_OUT: dict[type, Callable[[SimulatedServer, Any], None]] = {
     StoreChunk: lambda server, effect: server.snapshots.store_chunk(effect),
     Restore: lambda server, effect: server.snapshots.restore(effect),
     Repaired: SimulatedServer._repaired,
+    SnapshotRefused: SimulatedServer._nothing,
 }
 """What the world does for each effect; the vocabulary is closed, so the table is complete."""

@@ -13,7 +13,7 @@ Source: §5.1; Figure 5.3.
 from __future__ import annotations
 
 from txraft.core import append_entries
-from txraft.core.effects import ReadChunk, StoreChunk
+from txraft.core.effects import ReadChunk, SnapshotRefused, StoreChunk
 from txraft.core.ids import Index, ServerId
 from txraft.core.messages import InstallSnapshot, InstallSnapshotReply, TransferState
 from txraft.core.progress import Progress, ProgressState, Transfer
@@ -73,6 +73,7 @@ def receive_reply(server: Server, now: float, follower: ServerId, reply: Install
         append_entries.send_to(server, follower)
     else:
         # Not at once: a follower that refuses each of them would be sent nothing else.
+        server.effect(SnapshotRefused(follower, transfer.snapshot))
         _begin_again(server, progress)
 
 
