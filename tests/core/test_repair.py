@@ -212,6 +212,29 @@ class TheVoteIsLost(SynchronousTestCase):
 
         self.assertEqual((server.record.current_term, server.record.voted_for), (5, "a"))
 
+    def test_a_vote_that_is_still_there_stays_given(self) -> None:
+        """Only the note of repair was unreadable: `a second vote in term 5: b, then a`, at every start."""
+        server = OneServer(log=(1, 1, 2), term=5, voted_for="b", incarnation=LIFE, repair=Repair(votes_lost=True))
+        for peer in "bc":
+            server.hears(told(5, peer))
+
+        self.assertEqual((server.record.current_term, server.record.voted_for), (5, "b"))
+
+    def test_in_a_later_term_it_is_of_no_use(self) -> None:
+        server = OneServer(log=(1, 1, 2), term=5, voted_for="b", incarnation=LIFE, repair=Repair(votes_lost=True))
+        server.hears(told(6, "b"))
+        server.hears(told(5, "c"))
+
+        self.assertEqual((server.record.current_term, server.record.voted_for), (6, "a"))
+
+    def test_nor_is_one_of_an_earlier_term_than_the_log_reaches(self) -> None:
+        server = OneServer(log=(1, 1, 2), term=1, voted_for="b", incarnation=LIFE, repair=Repair(votes_lost=True))
+        self.assertEqual((server.record.current_term, server.record.voted_for), (2, None))
+        for peer in "bc":
+            server.hears(told(2, peer))
+
+        self.assertEqual((server.record.current_term, server.record.voted_for), (2, "a"))
+
     def test_then_it_goes_on_as_others_do_that_have_lost_entries(self) -> None:
         server = repairing(votes_lost=True)
         for peer in "bc":

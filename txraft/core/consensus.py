@@ -111,14 +111,15 @@ class ConsensusModule:
         history = ConfigurationHistory()
         history.replaced(snapshot.configurations if snapshot is not None else [])
         history.extend((index, found) for index, found in configurations if index > applied)
-        # With the vote lost the term is at least that of the entries that are left.
+        # With the vote lost the term is at least that of the entries that are left, and what vote there is may be of an earlier one.
+        term = max(metadata.term, log.last_term) if repair is not None else metadata.term
         self.server = Server(
             server_id,
             limits,
             timing,
             log,
-            max(metadata.term, log.last_term) if repair is not None else metadata.term,
-            metadata.voted_for,
+            term,
+            metadata.voted_for if term == metadata.term else None,
             configurations=history,
             commit_index=applied,
             last_applied=applied,

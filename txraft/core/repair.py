@@ -14,9 +14,14 @@ successor, the other begins to count anew.
 Messages may be late, so the number of the server's start, its incarnation, is in its answers: of those of an earlier start a leader takes
 none once it has heard a later one, and its requests say in which incarnation it knows the follower to be repairing.
 
-If the vote is lost too, nobody but the others can tell in which term the server was. All of them must have told their terms first: whoever
-got its vote, or counted its acknowledgement, is one of them, and had that term on disk. Until then it says nothing else, since even an
-answer to a leader's heartbeat rests on its not being in a later term. Two servers that have both lost their votes cannot help each other.
+If the vote is lost too, nobody but the others can tell in which term the server was. All of them must have told their terms first: any of
+them that got its vote, or counted its acknowledgement, had that term on disk. Until then it says nothing else, since even an answer to a
+leader's heartbeat rests on its not being in a later term. Two servers that have both lost their votes cannot help each other.
+
+There is one vote that the others need not know of: its own for itself, in a term in which it stood and none had heard of it yet. It never
+led that term, or a majority would have had it on disk; nor can it win that election any more, for candidates count only votes that they
+have asked for in this very start. So it may vote in that term, and even stand in it again, with the log that it has then, whenever what it
+asked the first time arrives.
 
 Source: §3.8 (why votes and entries must be durable), §3.6.3 (the argument that is made here without one server). The dissertation has no
 such recovery; compare Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST '18.
@@ -54,6 +59,8 @@ def answer(server: Server, now: float, sender: ServerId, request: RequestTerm) -
 def receive_term(server: Server, now: float, sender: ServerId, reply: RequestTermReply) -> None:
     """Another has told its term. When all have, enter the greatest of them, as one in which this server has no vote to give any more.
 
+    If it is in that one already and has a vote on disk, that is the one it gave: only the note of repair was unreadable, and nothing else.
+
     An answer to an earlier incarnation is from before the last loss.
     """
     repair = server.repair
@@ -63,7 +70,8 @@ def receive_term(server: Server, now: float, sender: ServerId, reply: RequestTer
     if {*repair.terms, server.id}.issuperset(server.configuration.voters):
         repair.votes_lost = False
         term = max(server.current_term, *repair.terms.values())
-        server.become(Follower(), "all others have told their terms", term=term, voted_for=server.id)
+        given = server.voted_for if term == server.current_term else None
+        server.become(Follower(), "all others have told their terms", term=term, voted_for=given or server.id)
 
 
 def note(server: Server, request: AppendEntries) -> None:
