@@ -213,6 +213,60 @@ class PreVoting(SynchronousTestCase):
         self.assertEqual(said(effects, RequestVoteReply), [("b", vote(6, "a", pre_vote=True))])
 
 
+class Starts(SynchronousTestCase):
+    """A server that has lost its vote may stand twice in a term, each time with another log: votes tell for which of them they are."""
+
+    def test_who_asks_says_in_which_start(self) -> None:
+        server = OneServer(log=(1, 1, 2), term=5, incarnation=7)
+        asked = [server.times_out(), server.hears(vote(6, "b", pre_vote=True, incarnation=7))]
+
+        for effects, pre_vote in zip(asked, (True, False), strict=True):
+            request = vote_request(6, "a", UP_TO_DATE, pre_vote=pre_vote, incarnation=7)
+            self.assertEqual(said(effects, RequestVote), [(peer, request) for peer in "bc"])
+
+    def test_every_answer_repeats_it(self) -> None:
+        for term in (4, 5, 6):
+            for last in ((2, 2), UP_TO_DATE):
+                for pre_vote in (False, True):
+                    server = OneServer(log=(1, 1, 2), term=5, incarnation=7)
+                    request = vote_request(term, "b", last, pre_vote=pre_vote, incarnation=3)
+                    self.assertEqual(said_to(server.hears(request), "b", RequestVoteReply).incarnation, 3)
+
+    def test_a_repeated_request_of_a_later_start_is_judged_anew(self) -> None:
+        server = OneServer(log=(1, 1, 2), term=5)
+        self.assertTrue(said_to(server.hears(vote_request(6, "b", UP_TO_DATE, incarnation=3)), "b", RequestVoteReply).granted)
+
+        effects = server.hears(vote_request(6, "b", (2, 2), incarnation=4))
+
+        self.assertEqual(said(effects, RequestVoteReply), [("b", vote(6, "a", granted=False, incarnation=4))])
+
+    def test_votes_for_another_start_do_not_count(self) -> None:
+        server = OneServer(term=5, incarnation=7).as_candidate()
+        server.disk_answers()
+
+        for incarnation in (0, 6, 8):
+            server.hears(vote(6, "b", incarnation=incarnation))
+        self.assertEqual(server.standing.votes, {"a"})
+
+        server.hears(vote(6, "b", incarnation=7))
+        self.assertIsInstance(server.record.role, Leader)
+
+    def test_nor_do_pre_votes(self) -> None:
+        server = OneServer(term=5, incarnation=7).as_pre_candidate()
+
+        for incarnation in (0, 6, 8):
+            server.hears(vote(6, "b", pre_vote=True, incarnation=incarnation))
+
+        self.assertEqual(server.standing, Candidate(pre_vote=True, votes={server.record.id}))
+
+    def test_a_refusal_of_an_earlier_start_still_tells_of_a_later_term(self) -> None:
+        server = OneServer(term=5, incarnation=7).as_candidate()
+
+        server.hears(vote(9, "b", granted=False, incarnation=6))
+
+        self.assertEqual((server.record.role, server.record.current_term), (Follower(None), 9))
+
+
 class Counting(SynchronousTestCase):
     """A server of term 5 among five voters asks for votes."""
 

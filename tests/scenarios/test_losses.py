@@ -6,9 +6,24 @@ from attrs import evolve
 
 from tests.scenarios.scenario import BY_HAND, Scenario, carries, watch
 from tests.support.cluster import Cluster
+from tests.support.simulated_network import Choice
 from txraft.core.ids import ServerId
-from txraft.core.messages import AppendEntries, AppendEntriesReply, RequestVoteReply
-from txraft.core.roles import Follower
+from txraft.core.messages import AppendEntries, AppendEntriesReply, Message, RequestVote, RequestVoteReply
+from txraft.core.roles import Candidate, Follower, Repair
+
+
+def votes_asked(by: str, of: str) -> Choice:
+    """Chooses a candidate's requests, but not those that only rehearse."""
+
+    def chosen(sender: ServerId, to: ServerId, message: Message) -> bool:
+        return sender == by and to in of and isinstance(message, RequestVote) and not message.pre_vote
+
+    return chosen
+
+
+def entries_sent(by: str, to: str) -> Choice:
+    """Chooses a leader's messages that carry entries."""
+    return lambda sender, receiver, message: sender == by and receiver in to and carries()(sender, receiver, message)
 
 
 class LossScenario(Scenario):
@@ -20,6 +35,24 @@ class LossScenario(Scenario):
         cluster.isolate("b")
         cluster.commit("a", b"one")
         return cluster
+
+    def stand(self, cluster: Cluster, candidate: str, friends: str, leader: str) -> int:
+        """`candidate` asks for votes, since friends who were restarted just now have not heard of the leader yet; in which term."""
+
+        def silence(by: ServerId, to: ServerId, message: Message) -> bool:
+            return by == leader and to in candidate + friends and isinstance(message, AppendEntries)
+
+        cluster.crash(*friends)
+        cluster.restart(*friends)
+        cluster.network.drops.append(silence)
+        cluster.run(0.01)
+        cluster.campaign(candidate)
+        standing = lambda: cluster[candidate].record.role == Candidate(pre_vote=False, votes={ServerId(candidate)})  # noqa: E731
+        cluster.run_until(standing, within_s=0.1, what=f"{candidate} asks for votes")
+        cluster.run(0.01)
+        self.assertTrue(cluster.leads(leader))
+        cluster.network.drops.remove(silence)
+        return cluster[candidate].record.current_term
 
     def assert_whole(self, cluster: Cluster, name: str) -> None:
         cluster.run_until(lambda: cluster[name].disk.note is None, within_s=5.0, what=f"{name} is repaired")
@@ -258,6 +291,20 @@ class LostVotes(LossScenario):
         self.assert_whole(cluster, "c")
         self.assert_commands(cluster)
 
+    def test_only_the_note_of_repair_is_unreadable_and_the_vote_is_still_there(self) -> None:
+        """It halted at every start: `a second vote in term 2: a, then c`."""
+        cluster = self.committed_without_b()
+        cluster.heal()
+        cluster.await_level()
+        self.assertEqual(cluster["c"].disk.metadata.voted_for, "a")
+        cluster.lose("c")
+        cluster["c"].disk.note = Repair(votes_lost=True)
+        cluster.restart("c")
+
+        self.assert_whole(cluster, "c")
+        self.assertEqual(cluster["c"].record.voted_for, "a")
+        self.assert_commands(cluster, b"one")
+
     def test_it_does_not_confirm_the_reads_of_a_leader_that_it_has_helped_to_depose(self) -> None:
         cluster = Cluster("abc", conditions=BY_HAND)
         cluster.elect("a")
@@ -275,6 +322,61 @@ class LostVotes(LossScenario):
         cluster.run(0.5)
 
         self.assertFalse(read is not None and read.answered)
+
+    def test_a_late_request_of_an_earlier_start_does_not_elect_who_has_lost_its_log_since(self) -> None:
+        """`e` stands in a term of which nobody hears, loses its vote and an entry, and stands in that term again. Then what it asked
+        the first time arrives: it speaks for a log with the entry in it, which is committed by now.
+        """
+        cluster = Cluster("abcde", conditions=BY_HAND)
+        cluster.elect("a")
+        cluster.await_level()
+        asked = watch(cluster, RequestVote, sender="e")
+        cluster.network.drops += [entries_sent("a", "bcd"), votes_asked("e", "abcd")]
+        (proposal,) = cluster.propose("a", b"one")
+        cluster.run(0.05)
+        self.assertEqual(cluster["e"].disk.last_index, 3)
+        term = self.stand(cluster, "e", "cd", "a")
+        late = next(request for request in asked if not request.pre_vote)
+
+        cluster.lose("e", log_from=3, votes=True)
+        cluster.network.drops.append(entries_sent("a", "e"))
+        cluster.restart("e")
+        self.assert_whole(cluster, "e")
+        cluster.network.drops[:] = [entries_sent("a", "bcde"), votes_asked("e", "abc")]
+        self.assertEqual(self.stand(cluster, "e", "cd", "a"), term)
+        self.assertEqual((cluster["d"].record.current_term, cluster["d"].record.voted_for), (term, "e"))
+        cluster.network.drops[:] = [lambda by, to, message: by == "a" and to in "de", votes_asked("e", "abcd")]
+        cluster.run_until(lambda: proposal.answered, within_s=1.0, what="one is acknowledged")
+        cluster.crash("b")
+        cluster.network.drops.append(lambda by, to, message: by == "a")
+        cluster.restart("b")
+        cluster["b"].receive(ServerId("e"), late)
+        cluster.run(0.05)
+
+        self.assertEqual((cluster["b"].record.current_term, cluster["b"].record.voted_for), (term, "e"))
+        self.assertFalse(cluster.leads("e"))
+        cluster.heal()
+        cluster.elect("a")
+        self.assert_commands(cluster, b"one")
+
+    def test_a_vote_for_itself_that_nobody_has_heard_of_is_free_again(self) -> None:
+        """`c` stood in a term, and has forgotten it: it may help another to lead that very term, since it can never win it any more."""
+        cluster = Cluster("abc", conditions=BY_HAND)
+        cluster.elect("a")
+        cluster.await_level()
+        cluster.network.drops.append(votes_asked("c", "ab"))
+        term = self.stand(cluster, "c", "b", "a")
+        cluster.lose("c", votes=True)
+        cluster.restart("c")
+        self.assert_whole(cluster, "c")
+
+        cluster.crash("a")
+        cluster.elect("b")
+
+        self.assertEqual((cluster["b"].record.current_term, cluster["c"].record.voted_for), (term, "b"))
+        cluster.restart("a")
+        cluster.heal()
+        self.assert_serves(cluster, "b")
 
     def test_two_that_have_both_lost_their_votes_do_not_guess(self) -> None:
         cluster = Cluster("abcde", conditions=evolve(BY_HAND))

@@ -15,7 +15,7 @@ from txraft.core.configuration import ConfigurationHistory
 from txraft.core.consensus import ConsensusModule
 from txraft.core.ids import Index, ServerId, Term
 from txraft.core.log import Log
-from txraft.core.messages import AppendEntries, RequestTermReply, RequestVote
+from txraft.core.messages import AppendEntries, RequestTermReply, RequestVote, RequestVoteReply
 from txraft.core.progress import Progress
 from txraft.core.roles import Leader, Repair
 from txraft.core.server import Server
@@ -238,6 +238,14 @@ def _(patch: Patch) -> None:
             server.voted_for = None if server.voted_for == server.id else server.voted_for
 
     received_by(patch, RequestTermReply, receive_term)
+
+
+@mutant("votes that were asked for in an earlier start count")
+def _(patch: Patch) -> None:
+    def receive_reply(server: Server, now: float, voter: ServerId, reply: RequestVoteReply) -> None:
+        request_vote.receive_reply(server, now, voter, msgspec.structs.replace(reply, incarnation=server.incarnation))
+
+    received_by(patch, RequestVoteReply, receive_reply)
 
 
 @mutant("who has lost its vote and term goes on as if it were in the first")

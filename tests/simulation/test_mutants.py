@@ -21,6 +21,7 @@ CAUGHT_ELSEWHERE = {
     "repair ends without the leader having forgotten anything": "core.test_repair.Ending",
     "the entry before the beginning of the log does not match": "core.test_append_entries.BeforeTheLog",
     "the log is dropped although it has the snapshot's last entry": "core.test_install_snapshot.Receiving",
+    "votes that were asked for in an earlier start count": "scenarios.test_losses.LostVotes",
     "who has lost its vote has one to give in the term that it is told": "core.test_repair.TheVoteIsLost",
     "who has lost its vote votes again when one of the others has told its term": "scenarios.test_losses.LostVotes",
     "a leader without a majority stays in office": "scenarios.test_elections.OneWayLinks",

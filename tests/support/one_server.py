@@ -168,7 +168,7 @@ class OneServer:
         self.as_pre_candidate()
         for peer in self.record.configuration.voters:
             if isinstance(self.record.role, Candidate) and self.record.role.pre_vote and peer != "a":
-                self.hears(vote(self.record.current_term + 1, peer, pre_vote=True))
+                self.hears(vote(self.record.current_term + 1, peer, pre_vote=True, incarnation=self.record.incarnation))
         return self
 
     def as_new_leader(self) -> OneServer:
@@ -177,7 +177,7 @@ class OneServer:
         self.disk_answers()
         for peer in self.record.configuration.voters:
             if isinstance(self.record.role, Candidate) and peer != "a":
-                self.hears(vote(self.record.current_term, peer))
+                self.hears(vote(self.record.current_term, peer, incarnation=self.record.incarnation))
         assert isinstance(self.record.role, Leader)
         return self
 
@@ -267,10 +267,12 @@ def chunk_reply(term: int, follower: str, snapshot: Snapshot, offset: int, state
     return InstallSnapshotReply(term, follower, snapshot.sha256, offset, state)
 
 
-def vote_request(term: int, candidate: str, last: tuple[int, int], *, pre_vote: bool = False, transfer: bool = False) -> RequestVote:
+def vote_request(
+    term: int, candidate: str, last: tuple[int, int], *, pre_vote: bool = False, transfer: bool = False, incarnation: int = 0
+) -> RequestVote:
     """A request by who has the entry `last` (index, term) at the end."""
-    return RequestVote(term, candidate, last[0], last[1], pre_vote, transfer)
+    return RequestVote(term, candidate, last[0], last[1], pre_vote, transfer, incarnation)
 
 
-def vote(term: int, voter: str, *, granted: bool = True, pre_vote: bool = False) -> RequestVoteReply:
-    return RequestVoteReply(term, voter, granted, pre_vote)
+def vote(term: int, voter: str, *, granted: bool = True, pre_vote: bool = False, incarnation: int = 0) -> RequestVoteReply:
+    return RequestVoteReply(term, voter, granted, pre_vote, incarnation)

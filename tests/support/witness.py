@@ -215,9 +215,16 @@ class Witness:
             ensure(same, f"{server.id} accepts entries up to {message.match_index}, its disk still holds others")
 
     def restarted(self, server: ServerId) -> None:
-        """`server` has only its disk left. A vote that it gave in memory and never told anybody may be given again, to another."""
+        """`server` has only its disk left. A vote that it gave in memory and never told anybody may be given again, to another; and if its
+        disk has lost it, so may one that it gave itself in an election that it did not win: only that start of it would have counted it.
+        """
         self.history.restarted(server)
         self._check_durable(server)
+        note = self.disks[server].note
+        if note is not None and note.votes_lost:
+            for voter, term in [key for key, told in self._votes_told.items() if key[0] == told == server]:
+                if self.history.leaders.get(term) != server:
+                    del self._votes_told[voter, term]
         for voter, term in [key for key in self.history.votes if key[0] == server and key not in self._votes_told]:
             del self.history.votes[voter, term]
 

@@ -80,7 +80,8 @@ def append_entries(draw: st.DrawFn) -> AppendEntries:
 @st.composite
 def request_votes(draw: st.DrawFn) -> RequestVote:
     term = draw(numbers)
-    return RequestVote(term, draw(names), draw(numbers), draw(st.integers(0, term)), draw(st.booleans()), draw(st.booleans()))
+    last_log = draw(numbers), draw(st.integers(0, term))
+    return RequestVote(term, draw(names), *last_log, draw(st.booleans()), draw(st.booleans()), draw(numbers))
 
 
 @st.composite
@@ -109,7 +110,7 @@ peer_messages: st.SearchStrategy[PeerMessage] = st.one_of(
     st.builds(RequestTermReply, numbers, names, numbers),
     append_entries(),
     request_votes(),
-    st.builds(RequestVoteReply, numbers, names, st.booleans(), st.booleans()),
+    st.builds(RequestVoteReply, numbers, names, st.booleans(), st.booleans(), numbers),
     st.builds(AppendEntriesReply, numbers, names, st.booleans(), numbers, numbers, numbers, numbers, st.booleans(), numbers),
     st.builds(Forward, numbers, names, numbers, numbers, numbers, requests),
     st.builds(ForwardReply, numbers, names, numbers, answers),

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.wire.messages import mutated, numbers, peer_messages, requests
 from txraft.core.configuration import Configuration
 from txraft.core.entry import Entry, EntryKind
-from txraft.core.messages import AppendEntries, AppendEntriesReply, InstallSnapshot, InstallSnapshotReply, RequestVote
+from txraft.core.messages import AppendEntries, AppendEntriesReply, InstallSnapshot, InstallSnapshotReply, RequestVote, RequestVoteReply
 from txraft.core.snapshot import Snapshot
 from txraft.errors import RemoteProtocolError
 from txraft.limits import INDEX_MAX
@@ -98,6 +98,13 @@ class PeerMessageTests(SynchronousTestCase):
     def test_row_06_a_later_versions_additional_field_is_ignored(self) -> None:
         fields = msgspec.msgpack.decode(encode_peer_message(append()))
         self.assertEqual(decode_peer_message(encode([*fields, {"later": 1}])), append())
+
+    def test_the_number_of_a_start_may_be_left_out_by_who_knows_of_none(self) -> None:
+        self.assertEqual(decode_peer_message(encode(["vote", 3, "n1", 4, 2, True])), RequestVote(3, "n1", 4, 2, pre_vote=True))
+        self.assertEqual(decode_peer_message(encode(["voted", 3, "n1", True])), RequestVoteReply(3, "n1", granted=True, incarnation=0))
+        for wrong in (BEYOND, -1, 1.0, None):
+            self.refused(encode(["vote", 3, "n1", 4, 2, False, False, wrong]))
+            self.refused(encode(["voted", 3, "n1", True, False, wrong]))
 
     def test_row_13_numbers_beyond_a_signed_64_bit_field_are_refused(self) -> None:
         good: list[Any] = ["append", 3, "n1", 4, 2, 4, 1, []]

@@ -42,7 +42,8 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 class RequestVote(_Message, tag="vote", frozen=True, array_like=True, gc=False):
     """A candidate asks for a vote. With `pre_vote` it only asks whether it would get one, and `term` is the term it *would*
-    campaign in. `leadership_transfer` lets it through although a leader is known (§3.10).
+    campaign in. `leadership_transfer` lets it through although a leader is known (§3.10). `incarnation` is the number of the candidate's
+    start: what it asked in an earlier one, it asked with a log that it may have lost since.
 
     Source: Figure 3.1, RequestVote RPC; §9.6.
     """
@@ -51,13 +52,17 @@ class RequestVote(_Message, tag="vote", frozen=True, array_like=True, gc=False):
     last_log_term: Number
     pre_vote: bool = False
     leadership_transfer: bool = False
+    incarnation: Number = 0
 
 
 class RequestVoteReply(_Message, tag="voted", frozen=True, array_like=True, gc=False):
-    """The answer. A granted pre-vote repeats the term that was asked for; every other answer carries the voter's own term."""
+    """The answer. A granted pre-vote repeats the term that was asked for; every other answer carries the voter's own term. The
+    incarnation comes back as it was asked.
+    """
 
     granted: bool
     pre_vote: bool = False
+    incarnation: Number = 0
 
 
 class AppendEntries(_Message, tag="append", frozen=True, array_like=True, gc=False):

@@ -37,7 +37,8 @@ def campaign(server: Server) -> None:
 
 
 def _send_to_all(server: Server, *, term: int, pre_vote: bool) -> None:
-    request = RequestVote(term, server.id, server.log.last_index, server.log.last_term, pre_vote)
+    log, incarnation = server.log, server.incarnation
+    request = RequestVote(term, server.id, log.last_index, log.last_term, pre_vote, incarnation=incarnation)
     for voter in server.configuration.voters:
         if voter != server.id:
             server.reply(ServerId(voter), request)
@@ -63,7 +64,7 @@ def disturbs_a_leader(server: Server, now: float, request: RequestVote) -> bool:
 
 def refuse(server: Server, candidate: ServerId, request: RequestVote) -> None:
     """Tell a candidate of an older term about the newer one."""
-    server.reply(candidate, RequestVoteReply(server.current_term, server.id, granted=False, pre_vote=request.pre_vote))
+    _answer(server, candidate, request, granted=False)
 
 
 def receive(server: Server, now: float, candidate: ServerId, request: RequestVote) -> None:
@@ -79,22 +80,31 @@ def receive(server: Server, now: float, candidate: ServerId, request: RequestVot
     free = server.voted_for == candidate or (server.voted_for is None and server.leader is None)
     if request.pre_vote:
         granted = up_to_date and (request.term > server.current_term or free)
-        term = request.term if granted else server.current_term
-        server.reply(candidate, RequestVoteReply(term, server.id, granted, pre_vote=True))
+        _answer(server, candidate, request, granted=granted, term=request.term if granted else None)
         return
     granted = up_to_date and free
     if granted:
         server.set_term(request.term, candidate)
         server.effect(ResetElectionTimer())
-    server.reply(candidate, RequestVoteReply(server.current_term, server.id, granted))
+    _answer(server, candidate, request, granted=granted)
+
+
+def _answer(server: Server, candidate: ServerId, request: RequestVote, *, granted: bool, term: int | None = None) -> None:
+    own_term = server.current_term
+    server.reply(candidate, RequestVoteReply(term or own_term, server.id, granted, request.pre_vote, request.incarnation))
 
 
 def receive_reply(server: Server, now: float, voter: ServerId, reply: RequestVoteReply) -> None:
-    """Count a vote of the kind that is being asked for; a server's vote counts once however often it arrives."""
+    """Count a vote of the kind that is being asked for; a server's vote counts once however often it arrives.
+
+    One for an earlier start of this server does not count: a server that has lost its vote may stand in a term a second time (`repair.py`),
+    and the voter has compared its log with the one that this server had the first time.
+    """
     role = server.role
     assert isinstance(role, Candidate)
     asked_term = server.current_term + 1 if role.pre_vote else server.current_term
-    if reply.pre_vote == role.pre_vote and reply.granted and reply.term == asked_term:
+    asked = (role.pre_vote, asked_term, server.incarnation)
+    if reply.granted and (reply.pre_vote, reply.term, reply.incarnation) == asked:
         role.votes.add(voter)
         _won(server, now)
 
