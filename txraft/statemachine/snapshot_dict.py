@@ -88,7 +88,9 @@ class SnapshotDict(MutableMapping[K, V]):
         """
         if self._copy is None:
             raise TypeError("own() needs a SnapshotDict(copy=...): without it, values are replaced, never changed")
-        at = self._place(key)
+        at = hash((key,)) & self._mask
+        if at >= self._width:
+            at &= self._mask >> 1
         shard = self._shards[at] if self._made[at] == self._generation else self._copied(at)
         owned = self._owned[at]
         if owned is None or key in owned:
