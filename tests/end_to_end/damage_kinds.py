@@ -228,11 +228,12 @@ def break_files(files: NodeFiles, rng: random.Random) -> list[str]:
         ]
     if snapshots:
         choices += [lambda: flip_bit(snapshots[-1], rng), lambda: shorten(snapshots[-1]), lambda: remove(snapshots[-1])]
-    done = []
-    for choice in rng.sample(choices, rng.choice([1, 1, 2, 3])):
-        # The file may be gone by the choice before.
-        with suppress(FileNotFoundError, ValueError):
-            done.append(choice())
+    done: list[str] = []
+    while not done:
+        for choice in rng.sample(choices, rng.choice([1, 1, 2, 3])):
+            # The file may be gone by the choice before, or have too few records.
+            with suppress(FileNotFoundError, ValueError):
+                done.append(choice())
     return done
 
 
