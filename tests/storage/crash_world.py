@@ -204,7 +204,8 @@ class World:
         self.settled(self)
 
     def _acknowledge(self, passing: list[State]) -> None:
-        self.history += passing
+        # What was under way may be on disk up to some step, though nobody was told.
+        self.history += [*self.possible, *passing]
         self.acknowledged, self.possible = passing[-1], []
 
     def append(self, *sizes: int, term: int | None = None) -> None:
