@@ -227,11 +227,11 @@ class Pins(SynchronousTestCase):
 
     def pinned(self) -> tuple[int | None, list[int]]:
         module = self.server.module
-        return module.pinned_index(), [snapshot.index for snapshot in module.snapshots_being_sent()]
+        return module.pinned_index(self.server.now), [snapshot.index for snapshot in module.snapshots_being_sent()]
 
     def test_nothing_without_a_transfer(self) -> None:
         self.assertEqual(self.pinned(), (None, []))
-        self.assertEqual(OneServer().module.pinned_index(), None)
+        self.assertEqual(OneServer().module.pinned_index(100.0), None)
 
     def test_what_comes_behind_the_snapshot_until_the_follower_has_caught_up(self) -> None:
         self.server.hears(rejected(6, "b", 5, (1, 1)))

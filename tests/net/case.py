@@ -95,6 +95,9 @@ class RecordedClientGate:
     def status(self, *, digest: bool = False) -> dict[str, Any]:
         raise NotImplementedError
 
+    def digested_status(self) -> Deferred[dict[str, Any]]:
+        raise NotImplementedError
+
     def take_snapshot(self) -> Deferred[dict[str, Any]]:
         raise NotImplementedError
 

@@ -12,6 +12,7 @@ from tests.support.node_cluster import NodeCluster
 from txraft.limits import Limits
 from txraft.node.driver import Driver
 from txraft.node.node import Node
+from txraft.storage import REAL_FILES, FileSystem
 
 SHORT = Limits(
     segment_bytes=4096,
@@ -31,10 +32,14 @@ class SnapshotsCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
-        self.cluster = NodeCluster(str(self.directory), self.size, machines=self.machines, limits=self.limits)
+        self.cluster = NodeCluster(str(self.directory), self.size, machines=self.machines, limits=self.limits, files=self.file_system())
         self.cluster.start()
         self.addCleanup(self.cluster.stop_all)
         self.cluster.leader()
+
+    def file_system(self) -> FileSystem:
+        """Where the nodes have their data directories."""
+        return REAL_FILES
 
     def node(self, name: str) -> Node:
         return self.cluster.nodes[name]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 from tests.node.snapshots_case import SnapshotsCase
 from tests.support.disk import flip_bit, segments
+from txraft.config import NodeConfig
 from txraft.core.effects import Persist
 from txraft.errors import DiskFull, NotApplied, StorageError, Unknown
+from txraft.node import opening
 from txraft.node.node import Node
+from txraft.storage import Storage
 
 
 class FullDiskTests(SnapshotsCase):
@@ -65,6 +68,43 @@ class FullDiskTests(SnapshotsCase):
         self.cluster.leader()
         self.cluster.start(other.config.name)
         self.level()
+
+
+class FullAtTheStartTests(SnapshotsCase):
+    size = 1
+
+    def test_a_node_that_cannot_open_its_directory_for_want_of_room_waits_until_there_is_some(self) -> None:
+        """Found by a newcomer: killed while its disk was full, a node stayed down after there was room again."""
+        self.add(3)
+        self.cluster.crash("n1")
+        is_full, opened = [True], []
+
+        def open_storage(config: NodeConfig, progress: Callable[[float], None]) -> Storage:
+            if is_full[0]:
+                raise DiskFull("no space left for a segment")
+            opened.append(config.name)
+            return opening.open_storage(config, progress)
+
+        self.cluster.start("n1", open_storage=open_storage)
+        self.cluster.advance(5)
+        node = self.node("n1")
+        self.assertEqual((node.gate.ready()[0], node.gate.alive()[0], self.cluster.halted), (False, True, {}))
+        self.assertIn("no space left", node.gate.status()["alarm"])
+        is_full[0] = False
+        self.cluster.advance(1.5)
+        self.assertEqual((opened, node.gate.status()["alarm"]), (["n1"], ""))
+        self.assertEqual(self.add(1), 4)
+
+    def test_one_that_stops_meanwhile_tries_no_more(self) -> None:
+        self.cluster.crash("n1")
+
+        def open_storage(config: NodeConfig, progress: Callable[[float], None]) -> Storage:
+            raise DiskFull("no space left for a segment")
+
+        self.cluster.start("n1", open_storage=open_storage)
+        self.cluster.advance(1)
+        self.cluster.stop_all()
+        self.assertEqual(self.cluster.clock.getDelayedCalls(), [])
 
 
 class AloneTests(FullDiskTests):

@@ -106,7 +106,7 @@ class SendingTests(SynchronousTestCase):
         self.worker.flush()
         self.assertEqual(len(self.shelf.opened), 1)
         self.clock.advance(IDLE_S + 1)
-        self.sending.look()
+        self.sending.look([ServerId("n2"), ServerId("n3")])
         self.worker.flush()
         self.assertTrue(self.shelf.opened[0].closed)
         self.assertEqual(self.sending.progress, {})
@@ -117,7 +117,7 @@ class SendingTests(SynchronousTestCase):
         self.ask(0, to="n3", of=snapshot(9, b"t" * 32))
         self.worker.flush()
         self.clock.advance(2)
-        self.sending.look()
+        self.sending.look([ServerId("n2"), ServerId("n3")])
         self.worker.flush()
         self.assertEqual([file.closed for file in self.shelf.opened], [True, False])
 
@@ -157,7 +157,7 @@ class SendingTests(SynchronousTestCase):
         for _ in range(100):
             self.ask(0)
         self.clock.advance(IDLE_S + 5)
-        self.sending.look()
+        self.sending.look([ServerId("n2"), ServerId("n3")])
         self.clock.advance(20)
         self.worker.flush()
         self.assertEqual(len(self.pieces), 100)
@@ -167,6 +167,13 @@ class SendingTests(SynchronousTestCase):
         self.ask(0)
         self.worker.flush()
         self.assertEqual((self.pieces, len(self.failures)), ([], 1))
+
+    def test_a_follower_that_needs_it_no_more_is_not_in_the_status_for_long(self) -> None:
+        """Found by a newcomer: a transfer that was over stood in the status for half a minute."""
+        self.ask(500)
+        self.sending.look([])
+        self.worker.flush()
+        self.assertEqual(self.sending.progress, {})
 
     def test_status_tells_how_far_each_transfer_is(self) -> None:
         self.ask(500)

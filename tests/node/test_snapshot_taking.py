@@ -29,6 +29,7 @@ class Shelf:
         self.recovered = SimpleNamespace(snapshot=None)
         self.written: list[Any] = []
         self.kept: list[int] = []
+        self.dropped: list[int] = []
         self.problem: BaseException | None = None
 
     def bytes_behind(self, index: int) -> int:
@@ -45,6 +46,9 @@ class Shelf:
         self.written.append((head, content))
         self.kept.append(head.index)
         return Snapshot(head.index, head.term, len(content), b"s" * 32, head.configurations)
+
+    def drop(self, one: Snapshot) -> None:
+        self.dropped.append(one.index)
 
 
 class Machines:
@@ -79,7 +83,7 @@ class TakingTests(SynchronousTestCase):
         self.pinned: Index | None = None
         self.core = SimpleNamespace(
             server=SimpleNamespace(log=self.log),
-            pinned_index=lambda: self.pinned,
+            pinned_index=lambda now: self.pinned,
             configurations_at=lambda index: [(1, CONFIGURATION.encode())],
         )
         self.taking = self.make(Limits(snapshot_log_bytes=4000, trailing_entries=10, trailing_bytes=10_000))
@@ -227,9 +231,10 @@ class TakingTests(SynchronousTestCase):
     def test_one_that_the_log_has_no_use_for_any_more_is_given_up(self) -> None:
         taking = self.taking.take()
         self.worker.flush()
-        self.taking.came_too_late()
+        self.taking.came_too_late(self.snapshot())
         self.failureResultOf(taking, NotApplied)
-        self.assertFalse(self.taking.is_busy)
+        self.worker.flush()
+        self.assertEqual((self.taking.is_busy, self.shelf.dropped), (False, [40]))
 
     def test_while_the_log_has_leapt_and_the_machines_have_not_there_is_nothing_to_take(self) -> None:
         """Found by review: the log no longer knows the term of what is applied, and the node halted."""

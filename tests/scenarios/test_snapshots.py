@@ -88,7 +88,7 @@ class FarBehind(SnapshotScenario):
         cluster.run(0.5)
 
         cluster.commit("a", *commands(5, 8))
-        pinned = cluster["a"].module.pinned_index() if cluster["a"].module else None
+        pinned = cluster["a"].module.pinned_index(cluster["a"].now) if cluster["a"].module else None
 
         self.assertEqual(pinned, 10)
         cluster.await_level()

@@ -155,6 +155,9 @@ class FakeGate:
     def status(self, *, digest: bool = False) -> dict[str, Any]:
         return {"name": "n1", **self.host.status(), **({"digest": self.host.digest()} if digest else {})}
 
+    def digested_status(self) -> Deferred[dict[str, Any]]:
+        return succeed(self.status(digest=True))
+
     def take_snapshot(self) -> Deferred[dict[str, Any]]:
         self.snapshots_taken += 1
         if self.problem is not None:

@@ -18,12 +18,15 @@ from tests.support.pumped_worker import PumpedWorker
 from txraft.config import NodeConfig
 from txraft.core.ids import ServerId
 from txraft.limits import Limits, Timing
+from txraft.node import opening
 from txraft.node.node import Node
+from txraft.node.opening import OpenStorage
 from txraft.node.ports import PeerGate, PeerMessage, PeerNetwork
 from txraft.node.worker import Workers
 from txraft.statemachine import Host
 from txraft.statemachine.results import Answer
 from txraft.statemachine.values import encode_value
+from txraft.storage import REAL_FILES, FileSystem
 from txraft.wire.codec import decode_peer_message, encode_peer_message
 from txraft.wire.hello import HelloRefused
 from txraft.wire.requests import Ask, InvokeRequest, Request
@@ -76,8 +79,17 @@ class NodeCluster:
         halted: why a node has halted.
     """
 
-    def __init__(self, directory: str, size: int, *, machines: Mapping[str, str] | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        directory: str,
+        size: int,
+        *,
+        machines: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        files: FileSystem = REAL_FILES,
+    ) -> None:
         self.clock = Clock()
+        self._files = files
         self.wall_offset_ms = 1_000 * HOUR_MS
         self.cut: set[tuple[str, str]] = set()
         self.hung: set[str] = set()
@@ -103,7 +115,7 @@ class NodeCluster:
     def wall_ms(self) -> int:
         return self.wall_offset_ms + int(self.clock.seconds() * 1000)
 
-    def start(self, *names: str) -> None:
+    def start(self, *names: str, open_storage: OpenStorage | None = None) -> None:
         for name in names or self.configs:
             pumped = self._workers[name] = {purpose: PumpedWorker() for purpose in ("disk", "snapshot", "transfer")}
             node = self.nodes[name] = Node(
@@ -116,8 +128,13 @@ class NodeCluster:
                 wall_ms=self.wall_ms,
                 on_halt=partial(self._halted, name),
                 rest=lambda seconds: None,
+                open_storage=open_storage or partial(opening.open_storage, files=self._files),
             )
             node.startService()
+
+    def worker(self, name: str, purpose: str) -> PumpedWorker:
+        """One of a node's: for its `disk`, its own `snapshot`, or the `transfer` of those between servers."""
+        return self._workers[name][purpose]
 
     def _make_network(self, name: str, gate: PeerGate) -> PeerNetwork:
         return MemoryNetwork(self, gate)

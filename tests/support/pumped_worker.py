@@ -12,10 +12,15 @@ T = TypeVar("T")
 
 
 class PumpedWorker:
-    """Does one job for each `pump`, in order."""
+    """Does one job for each `pump`, in order.
+
+    Attributes:
+        held: whether it rests before its next job; asked by `flush`.
+    """
 
     def __init__(self) -> None:
         self.jobs: deque[tuple[Callable[[], Any], Deferred[Any]]] = deque()
+        self.held: Callable[[], bool] = lambda: False
 
     def perform(self, job: Callable[[], T]) -> Deferred[T]:
         done: Deferred[T] = Deferred()
@@ -35,5 +40,5 @@ class PumpedWorker:
             done.callback(result)
 
     def flush(self) -> None:
-        while self.jobs:
+        while self.jobs and not self.held():
             self.pump()

@@ -212,13 +212,18 @@ class SimulatedServer:
     def step(self, what: str, with_what: object, taken: Input) -> list[Effect]:
         assert self.module is not None
         before = remember(self.module.server)
-        effects = taken(self.module, self._clock_offset + self._clock_rate * self.cluster.time.now)
+        effects = taken(self.module, self.now)
         self.cluster.witness.stepped(before, self.module.server, effects, self.cluster.up)
         if self.cluster.trace is not None:
             self.cluster.trace.append(f"{self.cluster.time.now:9.4f} {self.id} {what} {with_what}: {effects}")
         for effect in effects:
             CARRY_OUT[type(effect)](self, effect)
         return effects
+
+    @property
+    def now(self) -> float:
+        """Its own monotonic clock."""
+        return self._clock_offset + self._clock_rate * self.cluster.time.now
 
     def _later(self, delay_s: float, action: Callable[[], object]) -> Event:
         return self.cluster.time.call_later(delay_s, action)

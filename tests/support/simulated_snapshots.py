@@ -92,7 +92,7 @@ class SimulatedSnapshots:
         """A whole file is there: tell the consensus module, which keeps what is still needed by others."""
         server = self.server
         assert server.module is not None
-        pinned = server.module.pinned_index()
+        pinned = server.module.pinned_index(server.now)
         if pinned is not None and server.disk.random.random() < 0.8:
             base_index = min(base_index, pinned)
         server.step("has taken", snapshot.index, lambda module, now: module.snapshot_taken(now, snapshot, Index(max(base_index, 0))))

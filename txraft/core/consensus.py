@@ -238,9 +238,13 @@ class ConsensusModule:
         install_snapshot.refused(self.server, leader, sha256)
         return self.server.finish_step()
 
-    def pinned_index(self) -> Index | None:
+    def receivers_of_snapshots(self) -> list[ServerId]:
+        """The followers that are being sent a snapshot."""
+        return install_snapshot.receivers(self.server)
+
+    def pinned_index(self, now: float) -> Index | None:
         """Entries behind it are still needed for followers that are being sent a snapshot; None if there are none."""
-        return install_snapshot.pinned_index(self.server)
+        return install_snapshot.pinned_index(self.server, now)
 
     def snapshots_being_sent(self) -> list[Snapshot]:
         """Whose files are not to be removed yet."""

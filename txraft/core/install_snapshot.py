@@ -29,6 +29,7 @@ __all__ = [
     "receive",
     "receive_reply",
     "received",
+    "receivers",
     "refuse",
     "refused",
     "send_chunk",
@@ -117,7 +118,7 @@ def taken(server: Server, now: float, snapshot: Snapshot, base_index: int) -> No
         return
     if isinstance(server.role, Leader):
         for progress in server.role.progress.values():
-            if now - progress.last_heard >= SILENCE_TIMEOUTS * server.timing.election_s:
+            if _is_silent(server, progress, now):
                 progress.transfer = None
                 if progress.state is ProgressState.SNAPSHOT:
                     progress.lost()
@@ -130,10 +131,24 @@ def being_sent(server: Server) -> list[Snapshot]:
     return [each.transfer.snapshot for each in progress if each.transfer is not None and each.state is not ProgressState.REPLICATE]
 
 
-def pinned_index(server: Server) -> Index | None:
-    """Entries behind this one are needed for followers that are being sent a snapshot, or have it and are catching up."""
+def _is_silent(server: Server, progress: Progress, now: float) -> bool:
+    return now - progress.last_heard >= SILENCE_TIMEOUTS * server.timing.election_s
+
+
+def receivers(server: Server) -> list[ServerId]:
+    """Followers that are being sent a snapshot."""
+    progress = server.role.progress if isinstance(server.role, Leader) else {}
+    return [peer for peer, each in progress.items() if each.state is ProgressState.SNAPSHOT]
+
+
+def pinned_index(server: Server, now: float) -> Index | None:
+    """Entries behind this one are needed for followers that are being sent a snapshot, or have it and are catching up; but for those not
+    heard for long.
+    """
     progress = server.role.progress.values() if isinstance(server.role, Leader) else ()
-    return min((max(Index(each.transfer.snapshot.index), each.match_index) for each in progress if each.transfer is not None), default=None)
+    waited_for = [each for each in progress if not _is_silent(server, each, now)]
+    needed = [max(Index(each.transfer.snapshot.index), each.match_index) for each in waited_for if each.transfer is not None]
+    return min(needed, default=None)
 
 
 # The follower.

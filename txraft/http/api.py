@@ -176,8 +176,10 @@ class Api:
     def _openapi(self, asked: Asked) -> Reply:
         return self.openapi.reply(self.gate.declarations())
 
-    def _status(self, asked: Asked) -> Reply:
-        return reply_of_json(self.gate.status(digest=flag_of(parse_query_string(asked.query), "digest")))
+    def _status(self, asked: Asked) -> Reply | Deferred[Reply]:
+        if flag_of(parse_query_string(asked.query), "digest"):
+            return self.gate.digested_status().addCallback(reply_of_json)
+        return reply_of_json(self.gate.status())
 
     def _version(self, asked: Asked) -> Reply:
         return reply_of_json({"version": __version__, "protocol": PROTOCOL_VERSION})

@@ -79,7 +79,7 @@ class Gate:
         self._view, self._host = view, host
         self._network, self._proposals, self._queries = network, proposals, queries
         self._waits, self._now_ms, self._vitals, self._staleness_s = waits, now_ms, vitals, staleness_s
-        self.status, self.ready, self.alive = vitals.status, vitals.ready, vitals.alive
+        self.status, self.ready, self.alive, self.digested_status = vitals.status, vitals.ready, vitals.alive, vitals.digested_status
         self.take_snapshot, self.open_snapshot = backups.take_snapshot, backups.open_snapshot
         self.forwarding = Forwarding(network, own_id, lambda: vitals.identity.incarnation)
 
@@ -218,6 +218,9 @@ class Gate:
                 if self._view.stage is not Stage.RUNNING:
                     caller.answer(request_id, self._tell(request))
                     return True
+                if isinstance(request, StatusRequest) and request.digest:
+                    self._vitals.answer_with_digest(caller, request_id)
+                    return False
                 self._queries.take_question(caller, request_id, partial(self._tell, request))
             elif isinstance(request, Ask):
                 self._take_query(caller, request_id, request)
@@ -271,8 +274,7 @@ class Gate:
             raise NotApplied("stale", f"what node {self._own_id} has {known}; ask another node, or allow more than {staleness_max_s:g} s")
 
     def _tell(self, request: StatusRequest | DescribeRequest) -> bytes:
-        digest = isinstance(request, StatusRequest) and request.digest
-        told = self.describe_machines() if isinstance(request, DescribeRequest) else self._vitals.status(digest=digest)
+        told = self.describe_machines() if isinstance(request, DescribeRequest) else self._vitals.status()
         return answer_of_value(told, self._host.applied_index, self._view.term)
 
     def _prepared(self, request: Ask) -> Ask:

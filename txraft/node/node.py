@@ -28,7 +28,8 @@ from txraft.node.gate import Gate
 from txraft.node.guarded_clock import GuardedClock
 from txraft.node.leadership import Leadership
 from txraft.node.log_clock import LogClock
-from txraft.node.opening import OpenDirectory, consensus_of, open_directory, open_storage
+from txraft.node.opener import Opener
+from txraft.node.opening import OpenDirectory, consensus_of, open_storage
 from txraft.node.ports import Caller, HaltObserver, Identity, PeerGate, PeerMessage, PeerNetwork
 from txraft.node.proposals import Proposals
 from txraft.node.queries import Confirmable, Queries
@@ -89,14 +90,15 @@ class Node(Service):
         open_storage: Callable[[NodeConfig, Callable[[float], None]], Storage] = open_storage,
     ) -> None:
         clock = GuardedClock(clock, self._guarded)
-        self.config, self.clock, self.host, self._workers, self._random = config, clock, host, workers, random
-        self._on_halt, self._rest, self._open_storage = on_halt, rest, open_storage
+        self.config, self.clock, self.host, self.workers, self._random = config, clock, host, workers, random
+        self._on_halt, self._rest = on_halt, rest
         self.server_id = ServerId(config.name)
         self.identity = Identity(config.cluster_id, self.server_id, 0, config.advertise_client)
         self.view = View()
         self.driver: Driver | None = None
         self.started_at, self.wall_ms = float(clock.seconds()), wall_ms
-        self.opening_progress = 0.0
+        opened = self._guarded(self._opened)
+        self._opener = Opener(config, clock, workers.disk, host, self.view, open_storage, opened, self.halt)
         self.storage: Storage | None = None
         self._tick: IDelayedCall | None = None
         self.network = make_network(self)
@@ -137,7 +139,7 @@ class Node(Service):
             log_clock.now_ms,
             Vitals(self),
             self._staleness_s,
-            Backups(config.name, self.view, self._workers.transfers, lambda: self.driver),
+            Backups(config.name, self.view, self.workers.transfers, lambda: self.driver),
         )
 
     @property
@@ -167,24 +169,25 @@ class Node(Service):
 
     # --- Life ---
 
+    @property
+    def opening_progress(self) -> float:
+        """How far the opening of the data directory has come, 0 to 1."""
+        return self._opener.progress
+
     def startService(self) -> None:
         """Open the data directory on the worker, then take part."""
         Service.startService(self)
         self.view.stage = Stage.OPENING
         self._log.info("{node} opens {path}", node=self.config.name, path=str(self.config.data_dir))
-        opening = self._workers.disk.perform(lambda: open_directory(self._open_storage, self.config, self.host, self._opening))
-        opening.addCallback(self._guarded(self._opened)).addErrback(self.halt)
+        self._opener.begin()
         self._tick = self.clock.callLater(TICK_S, self._guarded(self._on_tick))
-
-    def _opening(self, progress: float) -> None:
-        self.opening_progress = progress  # on the worker's thread: one assignment, read by status
 
     def _opened(self, opened: OpenDirectory) -> None:
         storage = opened.storage
         if self.view.stage is not Stage.OPENING:
-            self._workers.disk.perform(storage.close)  # nobody waited for it: the directory must not stay locked
+            self.workers.disk.perform(storage.close)  # nobody waited for it: the directory must not stay locked
             return
-        self.storage, self.opening_progress = storage, 1.0
+        self.storage = storage
         name, recovered = self.config.name, storage.recovered
         if opened.restored is not None:
             self.host.adopt(opened.restored)
@@ -197,7 +200,7 @@ class Node(Service):
             self.clock,
             core=consensus_of(self.config, storage),
             storage=storage,
-            workers=self._workers,
+            workers=self.workers,
             host=self.host,
             network=self.network,
             view=self.view,
@@ -235,11 +238,11 @@ class Node(Service):
                 self.driver.step_down("it is stopping")
             self.view.stage = Stage.STOPPED
         self._be_quiet("this node has stopped")
-        for worker in (self._workers.snapshots, self._workers.transfers):
+        for worker in (self.workers.snapshots, self.workers.transfers):
             with suppress(TimeoutError):  # it is in the midst of something, and ends with it
                 await worker.stop().addTimeout(STOP_S, self.clock)
         try:
-            disk = self._workers.disk
+            disk = self.workers.disk
             # The first job lets `_opened` run before the second looks for what it has opened.
             await disk.perform(lambda: None).addTimeout(STOP_S, self.clock)
             await disk.perform(self._close).addTimeout(STOP_S, self.clock)
@@ -262,6 +265,7 @@ class Node(Service):
     def _be_quiet(self, why: str) -> None:
         if self._tick is not None and self._tick.active():
             self._tick.cancel()
+        self._opener.stop()
         if self.driver is not None:
             self.driver.stop()
         self.proposals.lost(why)

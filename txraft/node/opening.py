@@ -16,7 +16,7 @@ from txraft.core.roles import Repair
 from txraft.errors import CorruptState, StorageError
 from txraft.statemachine import Host
 from txraft.statemachine.host_snapshot import Restored
-from txraft.storage import Storage
+from txraft.storage import REAL_FILES, FileSystem, Storage
 from txraft.storage.snapshot_file import open_snapshot
 
 __all__ = ["OpenDirectory", "OpenStorage", "consensus_of", "open_directory", "open_storage"]
@@ -78,7 +78,7 @@ def _told(parts: Iterable[bytes], size: int, progress: Callable[[float], None]) 
         progress(READING_SHARE + (1 - READING_SHARE) * min(1.0, done / max(1, size)))
 
 
-def open_storage(config: NodeConfig, progress: Callable[[float], None]) -> Storage:
+def open_storage(config: NodeConfig, progress: Callable[[float], None], files: FileSystem = REAL_FILES) -> Storage:
     """Claim and read the data directory; on the first start, write the first configuration as entry 1. Blocking: on the disk worker.
 
     What is damaged is moved aside if there are other voters, who can give it back.
@@ -94,6 +94,7 @@ def open_storage(config: NodeConfig, progress: Callable[[float], None]) -> Stora
         bootstrap=[first],
         limits=config.limits,
         progress=progress,
+        files=files,
         repairable=bool(config.bootstrap.keys() - {config.name}),
     )
 

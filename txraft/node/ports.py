@@ -150,7 +150,10 @@ class ClientGate(Protocol):
         """What can be asked of each machine, with all types: not to be changed."""
 
     def status(self, *, digest: bool = False) -> dict[str, Any]:
-        """What `GET /v1/status` shows; plain data."""
+        """What `GET /v1/status` shows; plain data. With `digest`, the node does nothing else until it has gone through the state."""
+
+    def digested_status(self) -> Deferred[dict[str, Any]]:
+        """The same with the digest of the state as it is now, found out by a thread. Fails with `NotApplied` `machine_error`."""
 
     def take_snapshot(self) -> Deferred[dict[str, Any]]:
         """Take a snapshot of what this node has applied, now, and make it durable. If one is being taken, that one will do.

@@ -7,7 +7,7 @@ Source: §5.3 (sending snapshots); Figure 5.3.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from zlib import crc32
 
 from attrs import define
@@ -156,13 +156,15 @@ class SnapshotSending:
         recorded = self._snapshot_files.recorded
         return recorded is not None and recorded.sha256 == snapshot.sha256
 
-    def look(self) -> None:
-        """Forget what has ended. Called every now and then."""
+    def look(self, needed: Collection[ServerId]) -> None:
+        """Forget what has ended: what was asked for long ago, and followers that need no snapshot any more. Called every now and then."""
         now = self._clock.seconds()
-        ended = [to for to, one in self._transfers.items() if now - one.asked_s > IDLE_S]
+        ended = [to for to, one in self._transfers.items() if now - one.asked_s > IDLE_S or to not in needed]
         if ended:
             for to in ended:
-                del self._transfers[to]
+                one = self._transfers.pop(to)
+                if to not in needed:
+                    self._log.info("{node} has sent {peer} what it lacked up to entry {index}", node=self._name, peer=to, index=one.index)
             self._close_but({one.sha256 for one in self._transfers.values()})
 
     def stop(self) -> None:

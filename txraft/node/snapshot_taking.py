@@ -209,8 +209,12 @@ class SnapshotTaking:
         for done in one.waiting:
             done.callback(snapshot)
 
-    def came_too_late(self) -> None:
-        """The log already knows of a newer one than the one just written."""
+    def came_too_late(self, snapshot: Snapshot) -> None:
+        """The log already knows of a newer one than this one, just written."""
+        self._worker.perform(lambda: self._files.drop(snapshot)).addErrback(self._on_failure)
+        self._give_up_for_a_newer()
+
+    def _give_up_for_a_newer(self) -> None:
         self._give_up(NotApplied("not_ready", f"node {self._name} got a newer state while this snapshot was written; take another"))
 
     def superseded(self) -> None:
@@ -226,7 +230,7 @@ class SnapshotTaking:
     def _failed(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, SnapshotSuperseded):
-            self.came_too_late()
+            self._give_up_for_a_newer()
         elif isinstance(error, Abandoned):
             self._give_up(NotApplied("not_ready", f"node {self._name} has abandoned the snapshot: it stops, or got a newer state"))
         elif isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT):
@@ -270,7 +274,7 @@ class SnapshotTaking:
         end = bytes_behind(Index(snapshot.index))
         while beginning < snapshot.index and bytes_behind(Index(beginning)) - end > limits.trailing_bytes:
             beginning += -(-(snapshot.index - beginning) // 2)
-        pinned = self._core.pinned_index()
+        pinned = self._core.pinned_index(self._clock.seconds())
         if pinned is not None and pinned < beginning and bytes_behind(pinned) <= limits.pinned_log_bytes_max:
             beginning = max(int(first), pinned)
         return Index(beginning)

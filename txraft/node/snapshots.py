@@ -124,7 +124,7 @@ class Snapshots:
     def _taken(self, snapshot: Snapshot, beginning: Index) -> None:
         effects = self._core.snapshot_taken(self._now, snapshot, beginning)
         if not _recorded(effects):
-            self.taking.came_too_late()
+            self.taking.came_too_late(snapshot)
         self._step(effects)
 
     def _was_read(self, effect: ReadChunk, content: bytes, crc: int) -> None:
@@ -151,7 +151,7 @@ class Snapshots:
         """Begin what is due, forget what has ended. Called every now and then. What room a full disk still has, is the log's."""
         if not disk_is_full:
             self.taking.look()
-        self.sending.look()
+        self.sending.look(self._core.receivers_of_snapshots())
         self.receiving.look(self._core.server.commit_index)
 
     def stop(self) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
+
 from txraft import __version__
 from txraft.core.roles import Leader
 from txraft.core.server import Server
-from txraft.node.ports import Identity
+from txraft.errors import NotApplied
+from txraft.node.ports import Caller, Identity
 from txraft.node.view import Stage
+from txraft.statemachine.results import answer_of_problem, answer_of_value
 
 if TYPE_CHECKING:
     from txraft.node.driver import Driver
@@ -99,6 +104,39 @@ class Vitals:
             self._digested = (index, self._node.host.digest())
         return self._digested[1]
 
+    def digested_status(self) -> Deferred[dict[str, Any]]:
+        """See `ClientGate.digested_status`. The state is captured now, and gone through by the thread of transfers."""
+        index, status = self._node.host.applied_index, self.status()
+        if self._digested is not None and self._digested[0] == index:
+            return succeed({**status, "digest": self._digested[1]})
+        try:
+            digest = self._node.host.capture_digest()
+        except NotApplied as problem:
+            return fail(problem)
+
+        def digested(found: str) -> dict[str, Any]:
+            if self._digested is None or self._digested[0] < index:
+                self._digested = (index, found)
+            return {**status, "digest": found}
+
+        return self._node.workers.transfers.perform(digest).addCallback(digested)
+
+    def answer_with_digest(self, caller: Caller, request_id: int) -> None:
+        """Answer a request for the status with its digest, when that is there."""
+        index, term = self._node.host.applied_index, self._node.view.term
+
+        def answer(encoded: bytes) -> None:
+            caller.answer(request_id, encoded)
+            caller.flush()
+
+        def problem(failure: Failure) -> None:
+            failure.trap(NotApplied)
+            assert isinstance(failure.value, NotApplied)
+            answer(answer_of_problem(failure.value))
+
+        answering = self.digested_status().addCallback(lambda told: answer(answer_of_value(told, index, term)))
+        answering.addErrback(problem).addErrback(self._node.halt)
+
 
 def _repairing(node: Node, server: Server) -> str:
     sentence = "repairing: has lost part of what it acknowledged and waits until the other servers have given it all that again"
@@ -139,6 +177,7 @@ def _log_status(node: Node, driver: Driver) -> dict[str, Any]:
             "writes": durability.writes,
             "write_s": round(durability.write_s, 6),
             "write_max_s": round(durability.write_max_s, 6),
+            "reserve": driver.space.has_reserve,
             **(node.storage.usage() if node.storage is not None else {}),
         },
     }

@@ -87,6 +87,7 @@ class Storage:
             DataDirectoryInUse: somebody has it open.
             ForeignDirectory: it is another server's.
             DamagedDirectory: something durable is unreadable or missing, and it is not repairable; nothing was changed.
+            DiskFull: there is no room to open it, not even what was kept in reserve. It may be tried again.
             StorageError: it cannot be used or trusted for another reason.
         """
         layout = Layout(root.absolute(), files)
@@ -104,7 +105,11 @@ class Storage:
                 reserve.release()
                 return cls._open(layout, claimed, reserve, repairable)
         except OSError as error:
-            raise StorageError(f"{error.filename or root}: {error.strerror or error}; the data directory cannot be opened") from error
+            sentence = f"{error.filename or root}: {error.strerror or error}; the data directory cannot be opened"
+            if is_full(error):
+                needed = 2 * limits.segment_bytes + limits.reserve_bytes
+                raise DiskFull(f"{sentence}. Free some space: about {needed >> 20} MiB, and what log and snapshot grow by") from error
+            raise StorageError(sentence) from error
 
     @classmethod
     def _open(cls, layout: Layout, claimed: Callable[[], Opening], reserve: Reserve, repairable: bool) -> Storage:
@@ -259,8 +264,9 @@ class Storage:
             path: what it is called now; `new_snapshot_path()` if not said.
 
         Raises:
-            SnapshotSuperseded: another has that name.
-            OSError: it may or may not have its name.
+            SnapshotSuperseded: another has that name. This one is removed.
+            OSError: it does not have its name; a full disk, say.
+            DiskFailed: it may or may not have its name.
         """
         return Shelf(self._layout).keep(snapshot, path if path is not None else self._layout.new_snapshot)
 
