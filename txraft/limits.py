@@ -132,8 +132,10 @@ class Limits:
     snapshot_log_factor: int = 4
     """... and this many times the size of the last snapshot: so that writing snapshots costs a fraction of writing the log."""
 
-    snapshot_part_bytes: int = 65_536
-    """About how much of the machines' state becomes one part of a snapshot."""
+    snapshot_part_bytes: int = 262_144
+    """About how much of the machines' state becomes one part of a snapshot: a thread works at it for a fraction of a millisecond, then it
+    rests. Each time it comes back, others wait; smaller parts make that happen more often.
+    """
 
     snapshot_chunk_bytes: int = 1_048_576
     """How much of a snapshot goes to a follower in one message."""

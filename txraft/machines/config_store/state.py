@@ -20,7 +20,7 @@ from txraft.machines.config_store.versions import FrozenVersions, Versions
 __all__ = ["FrozenState", "restore"]
 
 ITEM_BYTES = 30_000
-"""Keys and values of one item, unless a single one is longer; with the numbers, two items fit a part of a snapshot."""
+"""Keys and values of one item, unless a single one is longer; with the numbers, some of them fit a part of a snapshot."""
 
 LEASES_PER_ITEM = 1_024
 
