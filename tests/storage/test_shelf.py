@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from hashlib import sha256
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.simulated_files import SimulatedFiles
 from txraft.core.snapshot import Snapshot
-from txraft.errors import DamagedSnapshot, SnapshotSuperseded
+from txraft.errors import DamagedSnapshot, DiskFailed, SnapshotSuperseded
 from txraft.storage.layout import Layout
 from txraft.storage.shelf import Shelf
 
@@ -49,6 +50,22 @@ class ShelfTests(SynchronousTestCase):
         self.files.put(self.layout.new_snapshot, b"another")
         self.assertRaises(SnapshotSuperseded, self.shelf.keep, snapshot(7, b"another"), self.layout.new_snapshot)
         self.assertEqual(self.files.content(self.layout.snapshot(7)), CONTENT)
+        self.assertEqual(self.names(), ["7.snapshot"])
+
+    def test_without_room_for_its_name_it_can_be_tried_again(self) -> None:
+        self.files.put(self.layout.new_snapshot, CONTENT)
+        self.files.fail("link", errno.ENOSPC)
+        self.assertRaises(OSError, self.shelf.keep, snapshot(7), self.layout.new_snapshot)
+        self.shelf.keep(snapshot(7), self.layout.new_snapshot)
+        self.assertEqual(self.names(), ["7.snapshot"])
+
+    def test_a_name_that_could_not_be_synced_is_not_tried_again_even_for_want_of_room(self) -> None:
+        """Found by review: the next attempt would find the name taken, and each one after it, for ever."""
+        for call in ("sync_directory", "remove"):
+            self.files.put(self.layout.new_snapshot, CONTENT)
+            self.files.fail(call, errno.ENOSPC)
+            self.assertRaises(DiskFailed, self.shelf.keep, snapshot(7), self.layout.new_snapshot)
+            self.files.lose(self.layout.snapshot(7))
 
     def test_all_of_the_file_is_read_with_progress(self) -> None:
         self.put(7)

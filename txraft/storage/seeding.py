@@ -58,7 +58,7 @@ def seed_directory(
         DamagedSnapshot: the file is not whole; nothing was made.
         ConfigurationError: it is not a new cluster.
         StorageError: there is something in the directory already.
-        OSError: what was made is not whole, and is to be removed.
+        OSError, DiskFailed: what was made is not whole, and is to be removed.
     """
     layout = Layout(root.absolute(), files)
     if set(files.names(layout.root)) - {"lost+found"}:

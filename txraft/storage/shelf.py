@@ -15,7 +15,7 @@ from pathlib import Path
 from attrs import frozen
 
 from txraft.core.snapshot import Snapshot
-from txraft.errors import DamagedSnapshot, SnapshotSuperseded
+from txraft.errors import DamagedSnapshot, DiskFailed, SnapshotSuperseded
 from txraft.storage.layout import Layout
 
 __all__ = ["Shelf"]
@@ -35,16 +35,22 @@ class Shelf:
         Never in place of another: own ones and those of a leader are kept by different threads, and the log may have a record of either.
 
         Raises:
-            SnapshotSuperseded: another has that name.
-            OSError: it may or may not have it.
+            SnapshotSuperseded: another has that name. This one is removed.
+            OSError: it does not have it; a full disk, say.
+            DiskFailed: it may or may not have it.
         """
         files, final = self.layout.files, self.layout.snapshot(snapshot.index)
         try:
             files.link(path, final)
         except FileExistsError:
+            files.remove(path)
             raise SnapshotSuperseded(f"{final}: there is a snapshot of entry {snapshot.index} already") from None
-        files.sync_directory(self.layout.snapshots)
-        files.remove(path)
+        try:
+            files.sync_directory(self.layout.snapshots)
+            files.remove(path)
+        except OSError as error:
+            # Even for want of room: a sync is not tried again, and what is written to the other name next would be written to this one.
+            raise DiskFailed(f"{final}: {error}. Nobody knows whether it has its name on the disk: this server must stop") from error
         return final
 
     def has(self, snapshot: Snapshot) -> bool:

@@ -6,11 +6,12 @@ A file becomes a snapshot when it has its final name (`Storage.keep_snapshot`) a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 
 from attrs import frozen
 
 from txraft.core.snapshot import Snapshot
+from txraft.errors import DiskFailed
 from txraft.storage.files import File
 from txraft.storage.layout import Layout
 from txraft.storage.shelf import Shelf
@@ -24,7 +25,8 @@ __all__ = ["SnapshotFiles"]
 class SnapshotFiles:
     """Those of one data directory. All methods block; each kind of work belongs to one thread at a time.
 
-    Every method raises `OSError` when the disk does not do what it is asked.
+    Every method raises `OSError` when the disk does not do what it is asked. When that says that there is no room, the same may be asked
+    again: what could not be synced is gone. `DiskFailed` says that nothing may be.
     """
 
     storage: Storage
@@ -67,14 +69,21 @@ class SnapshotFiles:
     def sync_incoming(self, snapshot: Snapshot, file: File) -> None:
         """Make durable what has been received.
 
-        If that fails it is removed. The kernel takes it for written then: it would be found whole, and synced without an error, until the
-        power goes. The file is to be closed.
+        If that fails, be it for want of room, it is removed. The kernel takes it for written then: it would be found whole, and synced
+        without an error, until the power goes. The file is to be closed.
+
+        Raises:
+            OSError: it was not made durable, and is gone.
+            DiskFailed: nor could it be removed.
         """
+        path = self.layout.incoming(snapshot)
         try:
             file.sync_content()
-        except OSError:
-            with suppress(OSError):
-                self.layout.files.remove(self.layout.incoming(snapshot))
+        except OSError as problem:
+            try:
+                self.layout.files.remove(path)
+            except OSError as error:
+                raise DiskFailed(f"{path} could not be synced ({problem}), nor removed ({error}): this server must stop") from problem
             raise
 
     def keep_incoming(self, snapshot: Snapshot) -> None:
