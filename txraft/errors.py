@@ -23,6 +23,7 @@ __all__ = [
     "LostFiles",
     "LostVotes",
     "MachineUnavailable",
+    "NoSnapshot",
     "NotApplied",
     "Outcome",
     "Refused",
@@ -158,6 +159,10 @@ class CopiedDirectory(StorageError):
     exit_code = 78
 
 
+_REPAIRED = "A server with other voters repairs itself when it is started"
+"""What most operators need to know of damage, and the first of it."""
+
+
 class DamagedDirectory(StorageError):
     """Something in the data directory that was durable is unreadable or gone. Nothing was changed.
 
@@ -165,28 +170,29 @@ class DamagedDirectory(StorageError):
 
     Attributes:
         found: what it is, without advice.
+        needed: what a server needs that has no peers to get it from.
     """
 
-    def __init__(self, found: str, advice: str) -> None:
+    def __init__(self, found: str, needed: str) -> None:
         self.found = found
-        super().__init__(
-            f"{found}. {advice}, or keep this server down: an older copy or an empty directory has forgotten what it acknowledged. "
-            "A server that has peers repairs itself"
+        self.needed = (
+            f"{needed}, or a new cluster made from a backup: an older copy or an empty directory has forgotten what it acknowledged"
         )
+        super().__init__(f"{found}. {_REPAIRED}. One that is alone needs {self.needed}")
 
 
 class LostFiles(DamagedDirectory):
     """A file that had been made durable is missing, or its content is not enough."""
 
     def __init__(self, found: str) -> None:
-        super().__init__(found, "Put the very file back")
+        super().__init__(found, "the very file back")
 
 
 class LostVotes(DamagedDirectory):
     """Nobody knows in which terms this server has voted: it could vote twice in one."""
 
     def __init__(self, found: str) -> None:
-        super().__init__(found, "Put its very files back, all from one moment")
+        super().__init__(found, "its very files back, all from one moment")
 
 
 class DamagedLog(DamagedDirectory):
@@ -201,23 +207,37 @@ class DamagedLog(DamagedDirectory):
     def __init__(self, path: str, offset: int, end: int, why: str) -> None:
         self.path, self.offset, self.end = path, offset, end
         super().__init__(
-            f"{path}: bytes {offset} to {end} are damaged ({why})",
-            "They had been made durable, so they are not cut off. Put the very bytes back from a copy of this state",
+            f"{path}: bytes {offset} to {end} are damaged ({why}). They had been made durable, so they are not cut off",
+            "the very bytes back, from a copy of this state",
         )
 
 
 class DamagedSnapshot(StorageError):
-    """A snapshot file is not whole, or is none.
+    """A snapshot file is not whole, or is none. The sentence is on one in a data directory.
 
     Attributes:
         path: the file.
         offset: where the first bytes are that cannot be right.
         why: what is wrong with them.
+        found: all of that, without advice.
+        needed: see `DamagedDirectory`.
     """
+
+    needed: ClassVar[str] = "a new cluster made from a backup"
 
     def __init__(self, path: str, offset: int, why: str) -> None:
         self.path, self.offset, self.why = path, offset, why
-        super().__init__(f"{path}: byte {offset}: {why}. This snapshot is damaged; another server, or a backup, has a good one")
+        self.found = f"{path}: byte {offset}: {why}"
+        super().__init__(f"{self.found}. This snapshot is damaged. {_REPAIRED}. One that is alone needs {self.needed}")
+
+
+class NoSnapshot(DamagedSnapshot):
+    """A file that was never a snapshot, or is one of another version; or its very beginning is damaged."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(path, 0, why)
+        self.found = f"{path} {why}"
+        self.args = (self.found,)
 
 
 class CorruptState(TxraftError):

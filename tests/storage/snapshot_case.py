@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.simulated_files import SimulatedFiles
 from txraft.core.snapshot import Snapshot
-from txraft.errors import DamagedSnapshot
+from txraft.errors import DamagedSnapshot, NoSnapshot
 from txraft.storage import snapshot_file
 from txraft.storage.snapshot_file import SnapshotHead, open_snapshot, verify_snapshot, write_snapshot
 
@@ -42,5 +42,7 @@ class FileCase(SynchronousTestCase):
             verified = self.assertRaises(DamagedSnapshot, verify_snapshot, self.files, PATH)
             self.assertEqual((verified.offset, verified.why), (error.offset, error.why))
         self.assertEqual(error.path, str(PATH))
-        self.assertIn(f"{PATH}: byte {error.offset}: {error.why}", str(error))
+        told = f"{PATH} {error.why}" if isinstance(error, NoSnapshot) else f"{PATH}: byte {error.offset}: {error.why}"
+        self.assertEqual(error.found, told)
+        self.assertTrue(str(error).startswith(told))
         return error

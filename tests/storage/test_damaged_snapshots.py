@@ -90,7 +90,7 @@ class Damage(FileCase):
     def test_no_snapshot_at_all(self) -> None:
         for content in (b"", b"txraftS", b"x" * 1_000, b"txraftL1" + self.content[8:]):
             self.put(content)
-            self.assertIn("no snapshot of txraft", self.damaged().why)
+            self.assertEqual(str(self.damaged()), f"{PATH} is no snapshot of txraft")
         self.put(b"txraftS2" + self.content[8:])
         self.assertIn("version b'2'", self.damaged().why)
 

@@ -73,8 +73,10 @@ class IdentityTests(SynchronousTestCase):
         before = contents(self.root)
         for other in ({"server_id": "n2"}, {"cluster_id": "d2" * 16}):
             refusal = str(self.assertRaises(ForeignDirectory, open_storage, self.root, **other))
-            for word in (str(self.root), "'n1'", "c1" * 16, *other.values()):
+            for word in (str(self.root), "'n1'", "c1" * 16, *other.values(), "data_dir"):
                 self.assertIn(word, refusal)
+            self.assertEqual("keys cluster and bootstrap" in refusal, "cluster_id" in other)
+            self.assertEqual("keys name and" in refusal, "server_id" in other)
         self.assertEqual(contents(self.root), before)
         open_storage(self.root).close()
 

@@ -154,10 +154,7 @@ class Claim:
             return claim
         found = claim.identity
         if (found.cluster_id, found.server_id) != (cluster_id, server_id):
-            raise ForeignDirectory(
-                f"{layout.root} holds server {found.server_id!r} of cluster {found.cluster_id!r}, but server {server_id!r} of cluster "
-                f"{cluster_id!r} was to use it; check the name, the bootstrap members and the data directory in the configuration"
-            )
+            raise ForeignDirectory(_foreign(layout, found, cluster_id, server_id))
         return claim
 
     @classmethod
@@ -186,6 +183,19 @@ class Claim:
         drawn = [bytes.fromhex(process) for process in (identity.process, *identity.previous_processes)]
         _write(self.layout, _Stored(identity.cluster_id, identity.server_id, identity.incarnation, self.origin.mark, drawn))
         return identity
+
+
+def _foreign(layout: Layout, found: DirectoryIdentity, cluster_id: str, server_id: str) -> str:
+    """What is not as it should be, and which keys of the configuration that comes from."""
+    holds = f"{layout.root} holds server {found.server_id!r} of cluster {found.cluster_id}"
+    if found.cluster_id == cluster_id:
+        return f"{holds}, not {server_id!r}; check the keys name and data_dir of the configuration"
+    wrong = "is" if found.server_id == server_id else "or name are"
+    return (
+        f"{holds}, but server {server_id!r} of cluster {cluster_id} was to use it. The keys cluster and bootstrap of the configuration "
+        "make that id: both must be as they were at the first start of this directory, with every name and address in bootstrap. "
+        f"Or data_dir {wrong} not the right one"
+    )
 
 
 def _decode(sealed: bytes) -> _Stored | None:

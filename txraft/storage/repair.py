@@ -63,7 +63,7 @@ class Repair:
 
     def _mend(self, damage: DamagedDirectory | DamagedSnapshot) -> None:
         recovery = self.opening.recovery
-        found = damage.found if isinstance(damage, DamagedDirectory) else f"{damage.path}: byte {damage.offset}: {damage.why}"
+        found = damage.found
         if isinstance(damage, LostVotes):
             self._renew_votes(found)
             return

@@ -21,7 +21,7 @@ from zlib import crc32
 import msgspec
 
 from txraft.core.snapshot import Snapshot
-from txraft.errors import DamagedSnapshot, Halted
+from txraft.errors import DamagedSnapshot, Halted, NoSnapshot
 from txraft.limits import INDEX_MAX
 from txraft.storage.files import File, FileSystem
 
@@ -238,9 +238,9 @@ class _Reader:
         self._window, self._window_at, self._hashed = b"", 0, 0
         magic = self._take(len(MAGIC)) if self.size >= len(MAGIC) else b""
         if magic[:-1] == MAGIC[:-1] and magic != MAGIC:
-            raise DamagedSnapshot(path, 0, f"it is of version {magic[-1:]!r}, which this program does not know")
+            raise NoSnapshot(path, f"is a snapshot of version {magic[-1:]!r}, which this program does not know")
         if magic != MAGIC:
-            raise DamagedSnapshot(path, 0, "this is no snapshot of txraft")
+            raise NoSnapshot(path, "is no snapshot of txraft")
         self._crc = crc32(MAGIC)
 
     def head(self, parts: Iterator[bytes]) -> SnapshotHead:
