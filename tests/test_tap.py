@@ -175,6 +175,12 @@ class Checking(TapTestCase):
         self.assertTrue(shown.endswith("The configuration can be used.\n"))
         self.assertEqual(list(self.folder.iterdir()), [])
 
+    def test_who_reads_it_may_go_before_its_end(self) -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "w") as gone, redirect_stdout(gone):
+            self.assertEqual(self.assertRaises(SystemExit, self.options, "--check").code, 0)
+
     def test_a_machine_that_is_missing(self) -> None:
         exit_code, _, said = self.exits(self.options, "--check", "--machine=jobs=no_such_plugin")
         self.assertEqual(exit_code, 78)

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, TextIO, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import CancelledError, Deferred
@@ -126,11 +126,9 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         if self["help-machines"]:
-            print("\n".join(_describe_plugins(available_plugins())))  # noqa: T201 - what the user asked for
-            raise SystemExit(0)
+            _show(_describe_plugins(available_plugins()))
         if self["check"]:
-            print("\n".join(_or_exit(lambda: _check(self))))  # noqa: T201 - what the user asked for
-            raise SystemExit(0)
+            _show(_or_exit(lambda: _check(self)))
 
     def __str__(self) -> str:
         return USAGE
@@ -279,6 +277,15 @@ def _something_to_try(node: RaftNode) -> str:
 
 
 # --- --check and --help-machines ---
+
+
+def _show(lines: list[str]) -> NoReturn:
+    """Print what the user asked for, and end. Whoever reads it may have enough before."""
+    try:
+        print("\n".join(lines), flush=True)  # noqa: T201
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(0)
 
 
 def _check(options: Options) -> list[str]:
