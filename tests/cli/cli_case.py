@@ -14,7 +14,7 @@ from txraft.cli import machines, watch
 from txraft.cli.main import main
 from txraft.client.events import Event
 
-__all__ = ["CliTestCase", "FakeClient", "Told"]
+__all__ = ["CliTestCase", "FakeClient", "Terminal", "Told"]
 
 
 @frozen
@@ -24,6 +24,13 @@ class Told:
     exit_code: int
     stdout: str
     stderr: str
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 class FakeClient:

@@ -127,6 +127,7 @@ class Show(LogCase):
     def test_wrong_usage(self) -> None:
         for arguments in (["show"], [], ["nonsense", "d"], ["show", "d", "--from", "0"], ["show", "d", "--count", "x"]):
             self.assertEqual(self.run_command("log", *arguments).exit_code, 64, arguments)
+        self.assertIn("Try: txraft log stat --help", self.run_command("log", "stat", "d", "--count", "1").stderr)
 
     def test_no_directory(self) -> None:
         told = self.log("show")
@@ -186,6 +187,7 @@ class Stat(LogCase):
         lines = self.log("stat").stdout.splitlines()
         self.assertIn("entries         7", lines)
         self.assertRegex("\n".join(lines), r"(?m)^invoke +counter +3 ")
+        self.assertIn("snapshots       -", lines)
 
     def test_of_what_is_damaged(self) -> None:
         self.fill()

@@ -7,6 +7,7 @@ from contextlib import redirect_stdout
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cli.cli_case import Terminal
 from txraft.cli.output import Progress, table, text_of_value
 
 
@@ -43,13 +44,6 @@ class Values(SynchronousTestCase):
         self.assertEqual(text_of_value({"counters": [{"name": "a", "value": 1}], "next": None}), "next  -\ncounters\nNAME  VALUE\na     1")
 
 
-class Terminal(io.StringIO):
-    """One that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
 class ProgressLines(SynchronousTestCase):
     """How far something is."""
 
@@ -63,6 +57,14 @@ class ProgressLines(SynchronousTestCase):
 
     def test_a_line_for_each_tenth(self) -> None:
         self.assertEqual(self.shown(io.StringIO()), "    0%  0 done\n   50%  20 done\n  100%  40 done\n")
+
+    def test_somewhere_else_and_on_terminals_only(self) -> None:
+        for stream in (io.StringIO(), Terminal()):
+            with redirect_stdout(io.StringIO()) as stdout:
+                progress = Progress(40, stream, tenths=False)
+                progress.show(40, "done")
+                progress.pause()
+            self.assertEqual((stdout.getvalue(), "100%  done" in stream.getvalue()), ("", stream.isatty()))
 
     def test_a_bar_on_a_terminal(self) -> None:
         shown = self.shown(Terminal())

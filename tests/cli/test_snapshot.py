@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from tests.cli.cli_case import CliTestCase, Told
+from tests.cli.cli_case import CliTestCase, Terminal, Told
 from tests.support.fake_gate import FakeGate
-from txraft.cli import snapshot
+from txraft.cli import snapshot, snapshot_files
+from txraft.cli.main import main
 from txraft.config import NodeConfig
 from txraft.core.configuration import Configuration
-from txraft.errors import NotApplied, Outcome, Unknown
+from txraft.errors import DamagedSnapshot, NotApplied, Outcome, Unknown
 from txraft.limits import Limits
 from txraft.statemachine import Host
 from txraft.statemachine.values import encode_value
@@ -109,6 +112,8 @@ class Now(SnapshotCase):
     def test_wrong_usage(self) -> None:
         for arguments in ([], ["nonsense"], ["save"], ["verify"], ["restore", "f"], ["restore", "f", "--data-dir", "d"]):
             self.assertEqual(self.snapshot(*arguments).exit_code, 64, arguments)
+        told = self.snapshot("restore", "f", "--machine", "x")
+        self.assertEqual((told.exit_code, told.stderr.endswith("--machine x. Try: txraft snapshot restore --help\n")), (64, True))
 
 
 class Save(SnapshotCase):
@@ -118,7 +123,7 @@ class Save(SnapshotCase):
         told = self.snapshot("save", str(self.file))
         self.assertEqual((told.exit_code, self.file.read_bytes(), self.left()), (0, CONTENT, ["backup"]))
         self.assertIn(f"sha256  {sha256(CONTENT).hexdigest()}\n", told.stdout)
-        self.assertIn("100%", told.stdout)
+        self.assertEqual((told.stderr, "%" in told.stdout), ("", False))
         self.assertEqual(self.file.stat().st_mode & 0o777, 0o600)
         self.assertEqual(self.taken, [])
 
@@ -149,10 +154,27 @@ class Save(SnapshotCase):
         self.assertEqual(self.snapshot("save", str(self.file)).exit_code, 0)
         self.assertEqual(self.file.read_bytes(), CONTENT)
 
-    def test_where_nothing_can_be_written(self) -> None:
-        told = self.snapshot("save", str(self.folder / "missing" / "backup"))
-        self.assertEqual(told.exit_code, 74)
-        self.assertIn("No such file or directory", told.stderr)
+    def test_where_nothing_can_be_written_no_node_is_asked(self) -> None:
+        self.file.write_bytes(b"a file")
+        (self.folder / "folder").mkdir()
+        self.downloads.clear()
+        for path, why in (
+            (self.folder / "missing" / "backup", "No such file or directory"),
+            (self.file / "backup", "Not a directory"),
+            (self.folder / "folder", "is a directory; name a file"),
+            (Path(), "is a directory; name a file"),
+        ):
+            told = self.snapshot("save", "--now", str(path))
+            self.assertEqual((told.exit_code, told.stderr.startswith(f"txraft: {path}")), (74, True), told)
+            self.assertIn(why, told.stderr)
+        self.assertEqual((self.taken, self.left()), ([], ["backup", "folder"]))
+
+    def test_on_a_terminal_it_is_said_how_far_it_is(self) -> None:
+        stderr = Terminal()
+        with redirect_stdout(io.StringIO()) as stdout, redirect_stderr(stderr):
+            self.assertEqual(main(["--endpoints=a:1", "snapshot", "save", str(self.file)], {}), 0)
+        self.assertIn("] 100%  5120000 bytes", stderr.getvalue())
+        self.assertNotIn("%", stdout.getvalue())
 
 
 class Files(SnapshotCase):
@@ -180,9 +202,25 @@ class Files(SnapshotCase):
         content[-200] ^= 1
         self.file.write_bytes(content)
         told = self.snapshot("verify", str(self.file))
-        self.assertEqual((told.exit_code, str(self.file) in told.stdout), (1, True))
-        self.assertEqual(self.restore("--data-dir", str(self.folder / "n1"), "--bootstrap", "n1=a:1").exit_code, 74)
+        self.assertEqual((told.exit_code, told.stdout.startswith(f"{self.file}: byte ")), (1, True))
+        self.assertTrue(told.stdout.endswith(". This snapshot is damaged: take another backup\n"))
+        self.assertFalse(json.loads(self.snapshot("verify", str(self.file), "-o", "json").stdout)["sound"])
+        again = self.restore("--data-dir", str(self.folder / "n1"), "--bootstrap", "n1=a:1")
+        self.assertEqual((again.exit_code, again.stdout, again.stderr), (1, "", f"txraft: {told.stdout}"))
         self.assertEqual(self.left(), ["backup"])
+
+    def test_no_snapshot_at_all(self) -> None:
+        for content in (b"", b"name: n1\n"):
+            self.file.write_bytes(content)
+            told = self.snapshot("verify", str(self.file))
+            self.assertEqual((told.exit_code, told.stdout), (1, f"{self.file} is no snapshot of txraft\n"))
+
+    def test_what_is_damaged_behind_its_back_is_no_damaged_backup(self) -> None:
+        def spoil(*arguments: Any, **named: Any) -> None:
+            raise DamagedSnapshot(str(self.folder / "n1" / "snapshots" / "new"), 0, "what was read back is not what was written")
+
+        self.patch(snapshot_files, "seed_directory", spoil)
+        self.assertEqual(self.restore("--data-dir", str(self.folder / "n1"), "--bootstrap", "n1=a:1").exit_code, 74)
 
     def test_missing(self) -> None:
         self.assertEqual(self.snapshot("verify", str(self.folder / "x")).exit_code, 64)

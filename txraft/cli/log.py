@@ -11,7 +11,7 @@ from typing import Any
 from txraft.cli.log_entries import line_of_entry, plain_entry
 from txraft.cli.log_figures import figures_of
 from txraft.cli.output import Progress, json_line, text_of_value
-from txraft.cli.settings import Parser, Settings, UsageProblem, add_common_options, positive, with_options
+from txraft.cli.settings import Parser, Settings, Subparser, UsageProblem, add_common_options, positive, with_options
 from txraft.core.snapshot import Snapshot
 from txraft.errors import StorageError
 from txraft.http.json_text import encode_json
@@ -29,7 +29,7 @@ DAMAGED = 1
 def run(settings: Settings, arguments: list[str]) -> int:
     """Do what the second word says."""
     parser = Parser(prog="txraft log", description="What a data directory holds. Changes nothing.", allow_abbrev=False)
-    choices = parser.add_subparsers(metavar="show | verify | stat", required=True, parser_class=Parser)
+    choices = parser.add_subparsers(metavar="show | verify | stat", required=True, parser_class=Subparser)
     show = choices.add_parser("show", help="the entries", description="The entries of the log, a line each.")
     show.add_argument("--from", dest="first_index", type=positive, default=1, metavar="INDEX", help="begin with this one")
     show.add_argument("--count", type=positive, metavar="N", help="end after N entries")
@@ -141,7 +141,9 @@ def _verify(settings: Settings, given: Any, layout: Layout, holder: Holder | Non
 def _stat(settings: Settings, given: Any, layout: Layout, holder: Holder | None) -> int:
     log = _read(layout, settings)
     figures = figures_of(log, holder, _repair_note(layout))
-    print(json_line(figures) if settings.as_json else text_of_value(figures))
+    print(
+        json_line(figures) if settings.as_json else text_of_value({name: value if value != [] else None for name, value in figures.items()})
+    )
     return 0 if log.problem is None else DAMAGED
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 __all__ = ["Progress", "cell", "json_line", "table", "text_of_value"]
 
@@ -53,13 +53,20 @@ def cell(value: Any) -> str:
 
 
 class Progress:
-    """A line that says how far something is: drawn anew on a terminal, one line for each tenth elsewhere."""
+    """A line that says how far something is: drawn anew on a terminal, one line for each tenth elsewhere.
+
+    Args:
+        total: how much there is to do.
+        stream: where it is shown; else stdout.
+        tenths: say something where no terminal is, too.
+    """
 
     WIDTH = 30
 
-    def __init__(self, total: int) -> None:
-        self._total = max(total, 1)
-        self._terminal = sys.stdout.isatty()
+    def __init__(self, total: int, stream: TextIO | None = None, *, tenths: bool = True) -> None:
+        self._total, self._tenths = max(total, 1), tenths
+        self._stream = sys.stdout if stream is None else stream
+        self._terminal = self._stream.isatty()
         self._shown = -1
 
     def show(self, done: int, note: str = "") -> None:
@@ -67,14 +74,14 @@ class Progress:
         percent = 100 * done // self._total
         if self._terminal:
             filled = self.WIDTH * done // self._total
-            print(f"\r  [{'#' * filled}{'.' * (self.WIDTH - filled)}] {percent:3d}%  {note}\x1b[K", end="", flush=True)
+            print(f"\r  [{'#' * filled}{'.' * (self.WIDTH - filled)}] {percent:3d}%  {note}\x1b[K", end="", flush=True, file=self._stream)
             self._shown = 0
-        elif percent // 10 > self._shown:
+        elif self._tenths and percent // 10 > self._shown:
             self._shown = percent // 10
-            print(f"  {percent:3d}%  {note}".rstrip(), flush=True)
+            print(f"  {percent:3d}%  {note}".rstrip(), flush=True, file=self._stream)
 
     def pause(self) -> None:
         """Leave the line, for something else to be said."""
         if self._terminal and self._shown >= 0:
-            print(flush=True)
+            print(flush=True, file=self._stream)
             self._shown = -1

@@ -14,6 +14,7 @@ __all__ = [
     "INTERRUPTED",
     "Parser",
     "Settings",
+    "Subparser",
     "UsageProblem",
     "add_common_options",
     "positive",
@@ -39,6 +40,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """A wrong command line."""
         raise UsageProblem(f"{message}. Try: {self.prog} --help")
+
+
+class Subparser(Parser):
+    """Of a second word. It complains itself of what it does not know: its own help lists what there is."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """All must be known."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return namespace, unknown
 
 
 @frozen

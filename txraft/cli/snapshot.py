@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from attrs import frozen
 
 from txraft.cli.output import Progress, json_line, table
-from txraft.cli.settings import Parser, Settings, add_common_options, with_options
+from txraft.cli.settings import Parser, Settings, Subparser, add_common_options, with_options
 from txraft.cli.snapshot_files import add_restore, add_verify
 from txraft.client.blocking_download import Download
 from txraft.client.blocking_http import JsonApi, open_connection
@@ -32,7 +33,7 @@ STEP_BYTES = 1_048_576
 def run(settings: Settings, arguments: list[str]) -> int:
     """Do what the second word says."""
     parser = Parser(prog="txraft snapshot", description="The state of the cluster as a file: a backup.", allow_abbrev=False)
-    choices = parser.add_subparsers(metavar="now | save | verify | restore", required=True, parser_class=Parser)
+    choices = parser.add_subparsers(metavar="now | save | verify | restore", required=True, parser_class=Subparser)
     now = choices.add_parser("now", help="let the node take one, now", description="Let the first node that answers take a snapshot, now.")
     now.set_defaults(act=_now)
     saving = choices.add_parser("save", help="write the newest to a file", description="Write the newest snapshot of a node to a file.")
@@ -61,14 +62,14 @@ def _save(settings: Settings, given: Any) -> int:
 
 
 class _Shown:
-    """Progress whose total is known later."""
+    """Progress whose total is known later; for who looks on, not for who reads what comes of it."""
 
     def __init__(self) -> None:
         self._progress: Progress | None = None
 
     def __call__(self, done: int, total: int) -> None:
         if self._progress is None:
-            self._progress = Progress(total)
+            self._progress = Progress(total, sys.stderr, tenths=False)
         self._progress.show(done, f"{done} bytes")
         if done == total:
             self._progress.pause()
@@ -117,10 +118,13 @@ def save(
         Outcome: the node has none, or did not send it whole.
         StorageError: it could not be written.
     """
-    if fresh:
-        take(endpoint, timeout_s)
+    if files.is_directory(path):
+        raise StorageError(f"{path} is a directory; name a file in it")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        files.open(part, create=True, empty=True).close()  # If that cannot be, no node is asked for anything.
+        if fresh:
+            take(endpoint, timeout_s)
         with closing(_open(endpoint, timeout_s)) as source:
             saved = receive(source, part, progress or (lambda done, total: None), files)
         files.rename(part, path)
@@ -128,7 +132,8 @@ def save(
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror or error}; the snapshot was not saved") from error
     finally:
-        files.remove(part)
+        with suppress(OSError):  # What is wrong with its directory has been told.
+            files.remove(part)
     return saved
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ from txraft.cli.settings import Parser, Settings, UsageProblem
 from txraft.config import NodeConfig
 from txraft.core.configuration import Configuration
 from txraft.core.snapshot import Snapshot
-from txraft.errors import StorageError
+from txraft.errors import DamagedSnapshot, NoSnapshot, StorageError
 from txraft.storage.files import REAL_FILES
 from txraft.storage.seeding import Seed, seed_directory
 from txraft.storage.snapshot_file import SnapshotHead, verify_snapshot
 
 __all__ = ["add_restore", "add_verify"]
+
+DAMAGED = 1
 
 
 def add_verify(choices: Any) -> Parser:
@@ -47,14 +50,19 @@ def add_restore(choices: Any) -> Parser:
 def _verify(settings: Settings, given: Any) -> int:
     try:
         head, snapshot = verify_snapshot(REAL_FILES, given.file)
-    except StorageError as problem:
-        print(json_line({"sound": False, "problem": str(problem)}) if settings.as_json else problem)
-        return 1
+    except DamagedSnapshot as problem:
+        print(json_line({"sound": False, "problem": _told(problem)}) if settings.as_json else _told(problem))
+        return DAMAGED
     except OSError as error:
         raise UsageProblem(f"{given.file}: {error.strerror or error}") from None
     told = {"sound": True, **_describe(head, snapshot)}
     print(json_line(told) if settings.as_json else text_of_value(told))
     return 0
+
+
+def _told(problem: DamagedSnapshot) -> str:
+    """Of a file that is a backup. What the error itself advises is for a data directory."""
+    return problem.found if isinstance(problem, NoSnapshot) else f"{problem.found}. This snapshot is damaged: take another backup"
 
 
 def _describe(head: SnapshotHead, snapshot: Snapshot) -> dict[str, Any]:
@@ -79,7 +87,7 @@ def _restore(settings: Settings, given: Any) -> int:
     flags["peer"] = None if given.config else "tcp:2380"
     config = NodeConfig.load(given.config, {}, {key: value for key, value in flags.items() if value is not None})
     seed = Seed(config.cluster_id, config.name, Configuration.of(config.bootstrap).encode(), config.limits.segment_bytes)
-    progress = None if settings.as_json else Progress(100)
+    progress = None if settings.as_json else Progress(100, sys.stderr, tenths=False)
 
     def show(fraction: float) -> None:
         if progress is not None:
@@ -87,6 +95,11 @@ def _restore(settings: Settings, given: Any) -> int:
 
     try:
         snapshot = seed_directory(REAL_FILES, given.file, config.data_dir, seed, progress=show)
+    except DamagedSnapshot as problem:
+        if problem.path != str(given.file):  # It was whole; what was made of it is not.
+            raise
+        print(f"txraft: {_told(problem)}", file=sys.stderr)
+        return DAMAGED
     except OSError as error:
         raise StorageError(f"{error.filename or config.data_dir}: {error.strerror or error}; nothing can be started there") from error
     if progress is not None:
