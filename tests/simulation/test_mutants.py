@@ -23,6 +23,7 @@ CAUGHT_ELSEWHERE = {
     "the log is dropped although it has the snapshot's last entry": "core.test_install_snapshot.Receiving",
     "votes that were asked for in an earlier start count": "scenarios.test_losses.LostVotes",
     "who has lost its vote has one to give in the term that it is told": "core.test_repair.TheVoteIsLost",
+    "who is repairing votes": "scenarios.test_losses.LostEntries",
     "who has lost its vote votes again when one of the others has told its term": "scenarios.test_losses.LostVotes",
     "a leader without a majority stays in office": "scenarios.test_elections.OneWayLinks",
     "late answers are believed whatever their term": "core.test_append_entries.Understanding",
