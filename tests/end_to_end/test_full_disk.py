@@ -26,6 +26,11 @@ class FullDisk(FaultTestCase):
         status = node.status()
         return status is not None and "no room" in status["alarm"] and self.readyz(node)[0] == 503
 
+    def waits(self, node: LocalNode) -> bool:
+        """Whether it waits for room to open its directory in."""
+        status = node.status()
+        return status is not None and status["stage"] == "opening" and "No space left on device" in status["alarm"]
+
     def test_a_full_leader_gives_way_and_comes_back_when_there_is_room(self) -> None:
         cluster, disks, leader = self.on_small_disks()
         additions = Additions()
@@ -74,7 +79,7 @@ class FullDisk(FaultTestCase):
         return additions.code in ("disk_full", "no_leader", "timeout", "leadership_lost", "not_leader", "not_ready")
 
     def test_killed_and_started_on_a_full_disk(self) -> None:
-        """With its reserve it starts and goes on for a while; without any room it ends, says why, and has changed nothing."""
+        """With its reserve it starts and goes on for a while; without any room it says so, and waits until there is some."""
         cluster, disks, leader = self.on_small_disks()
         additions = Additions()
         self.assertTrue(additions.add(leader))
@@ -89,9 +94,10 @@ class FullDisk(FaultTestCase):
         victim.kill()
         disk.fill()
         victim.start()
-        self.assertIn("No space left on device", self.ended_with(victim, 74))
+        cluster.wait_until(lambda: self.waits(victim), READY_S, f"{victim.name} does not wait for room")
+        self.assertTrue(additions.add(leader), additions.code)
         disk.empty()
-        self.back(cluster, victim)
+        cluster.wait_until(lambda: self.takes_part(victim), READY_S, f"{victim.name} does not take part")
         self.agree(cluster, additions)
         self.assertEqual(self.status(victim)["alarm"], "")
         self.assertTrue((disk.root / victim.name / "reserve").exists())

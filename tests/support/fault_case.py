@@ -140,9 +140,10 @@ class FaultTestCase(ProcessTestCase):
         for node in nodes:
             node.start()
         for node in nodes:
-            cluster.wait_until(partial(self._takes_part, node), READY_S, f"{node.name} does not take part")
+            cluster.wait_until(partial(self.takes_part, node), READY_S, f"{node.name} does not take part")
 
-    def _takes_part(self, node: LocalNode) -> bool:
+    def takes_part(self, node: LocalNode) -> bool:
+        """Whether it is ready and votes."""
         status = node.status()
         return bool(status and status["ready"] and status["role"] in ("leader", "follower"))
 

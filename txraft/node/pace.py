@@ -27,7 +27,7 @@ class Abandoned(Exception):
     """The node stops, or has no use any more for what the thread is at work on."""
 
 
-def processor_s_of_others() -> float:
+def working_s_of_others() -> float:
     """Seconds for which the other threads of this process have had a processor."""
     return time.process_time() - time.thread_time()
 
@@ -40,7 +40,7 @@ class Pace:
         idle_share: the same while it has nothing else to do, up to 1; in between it is in between.
         seconds: a monotonic clock.
         rest: waits so many seconds, less if it is set meanwhile; tests do not wait.
-        others_s: see `processor_s_of_others`.
+        others_s: see `working_s_of_others`.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Pace:
         idle_share: float,
         seconds: Callable[[], float],
         rest: Callable[[float], object] | None = None,
-        others_s: Callable[[], float] = processor_s_of_others,
+        others_s: Callable[[], float] = working_s_of_others,
     ) -> None:
         self._busy_share, self._idle_share, self._seconds, self._others_s = busy_share, idle_share, seconds, others_s
         self._abandoned = Event()

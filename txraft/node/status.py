@@ -41,7 +41,7 @@ class Vitals:
         """See `ClientGate.ready`."""
         node, view = self._node, self._node.view
         if view.stage is not Stage.RUNNING or node.driver is None:
-            return False, view.halted_because or view.stage.value
+            return False, view.halted_because or view.alarm or view.stage.value
         if view.alarm:
             return False, view.alarm
         if node.driver.core.server.repair is not None:
