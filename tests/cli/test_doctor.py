@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,14 @@ from tests.cli.cli_case import CliTestCase, Told
 from txraft.cli import doctor
 from txraft.cli.doctor import Patient
 from txraft.cli.examinations.findings import Finding, Verdict, advice, ok, problem
+from txraft.config import NodeConfig
 from txraft.errors import NotApplied
+from txraft.limits import Limits
+from txraft.storage import Storage
+from txraft.storage.identity import DirectoryLock
+from txraft.storage.layout import Layout
+
+LIMITS = Limits(segment_bytes=65_536, reserve_bytes=1)
 
 
 class Doctor(CliTestCase):
@@ -91,8 +99,8 @@ class Examined(CliTestCase):
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir(0o700)
 
-    def findings(self) -> list[dict[str, Any]]:
-        told = self.run_command("-o", "json", "doctor", "--config", str(self.folder / "n1.yaml"))
+    def findings(self, *arguments: str, **environ: str) -> list[dict[str, Any]]:
+        told = self.run_command("-o", "json", "doctor", *(arguments or ["--config", str(self.folder / "n1.yaml")]), **environ)
         found: list[dict[str, Any]] = json.loads(told.stdout)
         self.assertEqual(told.exit_code, int("problem" in {one["verdict"] for one in found}))
         return found
@@ -121,6 +129,35 @@ class Examined(CliTestCase):
         (self.folder / "n1.yaml").write_text(f"data_dir: {self.folder}/n1\n")
         self.assertIn("disk speed", [one["about"] for one in self.findings()])
         self.assertEqual([path.name for path in self.folder.iterdir()], ["n1.yaml"])
+
+    def test_a_directory_that_no_node_starts_with(self) -> None:
+        file, root = self.folder / "n1.yaml", self.folder / "n1"
+        others = "{n1: '127.0.0.1:7001', n2: '127.0.0.1:7002'}"
+        for more, verdict in (("", "problem"), (f"bootstrap: {others}\n", "advice")):
+            file.write_text(f"data_dir: {root}\n{more}")
+            config = NodeConfig.load(file)
+            Storage.open(root, cluster_id=config.cluster_id, server_id="n1", bootstrap=[], limits=LIMITS).close()
+            self.assertIn(("log", "ok"), [(one["about"], one["verdict"]) for one in self.findings()])
+            for path in (root / "log").iterdir():
+                path.unlink()
+            self.assertIn(("log", verdict), [(one["about"], one["verdict"]) for one in self.findings()])
+            self.assertIn(("log", "problem"), [(one["about"], one["verdict"]) for one in self.findings("--data-dir", str(root))])
+            shutil.rmtree(root)
+
+    def test_a_node_that_is_stopped_is_no_other_node_that_does_not_answer(self) -> None:
+        (self.folder / "n1.yaml").write_text(f"data_dir: {self.folder}/n1\nclient: 'tcp:7501:interface=127.0.0.1'\n")
+
+        def ask(endpoint: str, timeout_s: float) -> dict[str, Any]:
+            raise NotApplied("unreachable", f"{endpoint}: refused")
+
+        self.patch(doctor, "ask_status", ask)
+        told = [one["found"] for one in self.findings(TXRAFT_ENDPOINTS="127.0.0.1:7501,127.0.0.1:7502") if one["about"] == "nodes"]
+        self.assertEqual(told, ["127.0.0.1:7502 does not answer: refused"])
+        layout = Layout(self.folder / "n1")
+        layout.prepare()
+        lock = DirectoryLock.take(layout)
+        self.addCleanup(lock.release)
+        self.assertEqual([one["about"] for one in self.findings(TXRAFT_ENDPOINTS="127.0.0.1:7501,127.0.0.1:7502")].count("nodes"), 2)
 
     def test_what_cannot_be_seen_is_a_problem_of_its_own(self) -> None:
         (self.folder / "n1.yaml").write_text(f"data_dir: {self.folder}/n1\n")

@@ -18,18 +18,21 @@ from txraft.cli.examinations.file_system import examine_file_system
 from txraft.cli.examinations.findings import Finding, Verdict, problem
 from txraft.cli.examinations.free_space import examine_free_space
 from txraft.cli.examinations.listeners import listener_on
-from txraft.cli.examinations.neighbours import Neighbour, ask_neighbours, examine_reach
+from txraft.cli.examinations.membership import examine_membership
+from txraft.cli.examinations.neighbours import Neighbour, ask_neighbours, examine_reach, is_own
 from txraft.cli.examinations.occupation import examine_holder, examine_identity
 from txraft.cli.examinations.open_files import examine_open_files
 from txraft.cli.examinations.ownership import examine_ownership, existing_ancestor
 from txraft.cli.examinations.ports import examine_ports, places_of, try_to_bind
 from txraft.cli.examinations.versions import examine_neighbours_version, examine_versions
+from txraft.cli.examinations.wholeness import examine_log
 from txraft.cli.output import json_line, table
 from txraft.cli.settings import Parser, Settings, add_common_options, with_options
 from txraft.cli.status import ask_status
 from txraft.config import NodeConfig
 from txraft.config.layers import default_file
-from txraft.storage.inspection import holder_of
+from txraft.errors import StorageError
+from txraft.storage.inspection import holder_of, identity_of
 from txraft.storage.layout import Layout
 
 __all__ = ["Patient", "examine", "run"]
@@ -78,7 +81,7 @@ def run(settings: Settings, arguments: list[str]) -> int:
 def examine(patient: Patient) -> list[Finding]:
     """All findings, in an order to be read."""
     findings: list[Finding] = []
-    for family in (_versions, _directory, _disk, _clocks, _ports, _open_files, _nodes):
+    for family in (_versions, _directory, _log, _disk, _clocks, _ports, _open_files, _nodes):
         findings += _survive(family, patient)
     return findings
 
@@ -103,6 +106,18 @@ def _directory(patient: Patient) -> list[Finding]:
         server = (config.cluster_id, config.name) if patient.configured else None
         findings += [examine_identity(layout, server), examine_holder(layout, holder_of(layout))]
     return findings
+
+
+def _log(patient: Patient) -> list[Finding]:
+    config, layout = patient.config, patient.layout
+    try:
+        identity = identity_of(layout)
+    except StorageError:
+        return []  # That was told.
+    if identity is None or (patient.configured and (identity.cluster_id, identity.server_id) != (config.cluster_id, config.name)):
+        return []
+    has_peers = bool(config.bootstrap.keys() - {config.name}) if patient.configured else None
+    return [examine_log(layout, holder_of(layout), has_peers=has_peers)]
 
 
 def _disk(patient: Patient) -> list[Finding]:
@@ -131,7 +146,14 @@ def _open_files(patient: Patient) -> list[Finding]:
 
 
 def _nodes(patient: Patient) -> list[Finding]:
-    return [*examine_reach(patient.neighbours), *examine_neighbours_version(__version__, patient.neighbours)]
+    config, neighbours = patient.config, patient.neighbours
+    findings = []
+    if patient.configured:
+        if holder_of(patient.layout) is None:  # Then nobody wonders that it does not answer.
+            neighbours = [one for one in neighbours if one.status or not is_own(one.endpoint, config.advertise_client, config.client)]
+        is_claimed = patient.layout.files.is_file(patient.layout.identity)
+        findings = examine_membership(neighbours, config.cluster_id, config.name, is_claimed=is_claimed)
+    return [*examine_reach(neighbours), *findings, *examine_neighbours_version(__version__, neighbours)]
 
 
 def _text(findings: Sequence[Finding]) -> str:

@@ -9,11 +9,15 @@ from typing import Any
 from attrs import frozen
 
 from txraft.cli.examinations.findings import Finding, advice
+from txraft.client.blocking_http import parse_endpoint
+from txraft.config.values import ALL_INTERFACES, listening, normal_address
 from txraft.errors import Outcome
 
-__all__ = ["Neighbour", "ask_neighbours", "examine_reach"]
+__all__ = ["Neighbour", "ask_neighbours", "examine_reach", "is_own"]
 
 ASKED_AT_ONCE_MAX = 32
+
+LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
 @frozen
@@ -65,8 +69,32 @@ def ask_neighbours(endpoints: Sequence[str], ask: Callable[[str], dict[str, Any]
 def examine_reach(neighbours: Sequence[Neighbour]) -> list[Finding]:
     """Those that did not answer, for who asked that they be compared."""
     remedy = "Its clock and version were not compared: see with txraft status whether it runs, and that its client port can be reached."
-    return [
-        advice("nodes", f"{one.endpoint} does not answer: {one.why}", remedy, endpoint=one.endpoint)
-        for one in neighbours
-        if one.status is None
-    ]
+    return [advice("nodes", _told_of_silence(one), remedy, endpoint=one.endpoint) for one in neighbours if one.status is None]
+
+
+def _told_of_silence(one: Neighbour) -> str:
+    """Where it was asked, once, and why there is no answer."""
+    place = one.endpoint.rpartition("://")[2].rstrip("/")
+    rest = one.why.removeprefix(place)
+    if rest != one.why and not rest.startswith(": "):
+        return one.why
+    return f"{one.endpoint} does not answer: {rest.removeprefix(': ')}"
+
+
+def is_own(endpoint: str, advertised: str, client: Sequence[str]) -> bool:
+    """Whether an endpoint is where the node itself serves clients, as far as its configuration tells.
+
+    Args:
+        endpoint: that was named to be asked.
+        advertised: what the node tells others.
+        client: where it listens.
+    """
+    _, host, port = parse_endpoint(endpoint)
+    if advertised and normal_address(advertised) == (host.lower(), port):
+        return True
+    numeric = "127.0.0.1" if host.lower() == "localhost" else host.lower()
+    for place in filter(None, map(listening, client)):
+        interface, listens = place
+        if port == listens and (interface == numeric or (interface in ALL_INTERFACES and numeric in LOOPBACK)):
+            return True
+    return False
