@@ -39,7 +39,7 @@ commands:
                txraft counter add visits --amount 2
              txraft MACHINE --help lists them
 
-exit codes: 0 done, 1 refused by the machine, 64 wrong usage, 75 unavailable or outcome unknown"""
+exit codes: 0 done, 1 refused by the machine, 64 wrong usage, 74 a file here, 75 unavailable or outcome unknown"""
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
