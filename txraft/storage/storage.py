@@ -105,11 +105,7 @@ class Storage:
                 reserve.release()
                 return cls._open(layout, claimed, reserve, repairable)
         except OSError as error:
-            sentence = f"{error.filename or root}: {error.strerror or error}; the data directory cannot be opened"
-            if is_full(error):
-                needed = 2 * limits.segment_bytes + limits.reserve_bytes
-                raise DiskFull(f"{sentence}. Free some space: about {needed >> 20} MiB, and what log and snapshot grow by") from error
-            raise StorageError(sentence) from error
+            raise _cannot_be_opened(root, error, limits) from error
 
     @classmethod
     def _open(cls, layout: Layout, claimed: Callable[[], Opening], reserve: Reserve, repairable: bool) -> Storage:
@@ -318,6 +314,14 @@ class Storage:
                 raise Halted(f"asked to change the vote of term {metadata.term} from {before.voted_for!r} to {metadata.voted_for!r}")
             before = metadata
         return before.term if before is not None else 0
+
+
+def _cannot_be_opened(root: Path, error: OSError, limits: Limits) -> StorageError:
+    sentence = f"{error.filename or root}: {error.strerror or error}; the data directory cannot be opened"
+    if not is_full(error):
+        return StorageError(sentence)
+    needed = 2 * limits.segment_bytes + limits.reserve_bytes
+    return DiskFull(f"{sentence}. Free some space: about {needed >> 20} MiB, and what log and snapshot grow by")
 
 
 def _sentence(root: Path, error: OSError) -> str:
