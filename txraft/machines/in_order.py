@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from sortedcontainers import SortedList
@@ -22,13 +22,11 @@ STAGGER = 317
 
 
 def sorted_list(keys: Collection[Any]) -> SortedList[Any]:
-    """The same as `SortedList(keys)`, which sorts all of them in one call: half a second for a million, in which no other thread runs."""
-    if len(keys) <= RUN:
-        return SortedList(keys)
-    ordered: SortedList[Any] = SortedList()
-    for portion in _portions(keys):
-        ordered.update(portion)
-    return ordered
+    """The same as `SortedList(keys)`, which sorts all of them in one call: half a second for a million, in which no other thread runs.
+
+    That they are in order already it sees in some hundredths of a second; to add them in portions takes it a second.
+    """
+    return SortedList(keys if len(keys) <= RUN else chain.from_iterable(_portions(keys)))
 
 
 def _portions(keys: Collection[Any]) -> Iterator[list[Any]]:
