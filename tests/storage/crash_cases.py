@@ -29,8 +29,9 @@ class Budget:
     Attributes:
         images_max: with no more images than this all are tried, else samples.
         samples: so many are drawn by lot then.
-        again: one image of so many is crashed a second time while it is opened; all that are left by a kill.
-        onward: one image of so many is lived in after it is opened; all that are left by a kill.
+        again: one image of so many is crashed a second time while it is opened.
+        onward: one image of so many is lived in after it is opened.
+        kills: for both, one of so many of those that are left by a kill.
         spoiled: so many things are spoiled after each step.
         independently: one image of so many is also read by the reader that was written from the document.
     """
@@ -39,6 +40,7 @@ class Budget:
     samples: int = 24
     again: int = 4
     onward: int = 4
+    kills: int = 1
     spoiled: int = 10
     independently: int = 8
 
@@ -108,7 +110,7 @@ class Case:
 
     def try_(self) -> None:
         """Read it, open it, crash it again, live in it."""
-        again = self.files.killed() if self.unsynced or self.cases.one_of(self.cases.budget.again) else None
+        again = self.files.killed() if self._turn(self.cases.budget.again) else None
         read = None if self.world.damaged else offline(self.files)
         also = independently(self.files) if read is not None and self.cases.one_of(self.cases.budget.independently) else None
         found, storage = self._open_and_look()
@@ -121,11 +123,14 @@ class Case:
         calls = len(self.files.calls)
         if again is not None:
             self._crash_again(again, found, calls)
-        if self.unsynced or self.cases.one_of(self.cases.budget.onward):
+        if self._turn(self.cases.budget.onward):
             self._live(storage, found)
         else:
             storage.close()
             require(self.files.opened == 0, "files are left open", self.files.opened)
+
+    def _turn(self, number: int) -> bool:
+        return self.cases.one_of(self.cases.budget.kills if self.unsynced else number)
 
     def _open(self, files: SimulatedFiles) -> Storage:
         return open_storage(ROOT, limits=self.world.limits, files=files, repairable=self.world.damaged)

@@ -41,7 +41,7 @@ from txraft.errors import DamagedSnapshot, StorageError
 from txraft.storage.records import Rest
 from txraft.storage.snapshot_files import SnapshotFiles
 
-FEW = Budget(images_max=4, samples=2, again=8, onward=8, spoiled=3)
+FEW = Budget(images_max=4, samples=2, again=8, onward=8, kills=4, spoiled=2)
 
 
 class ScriptTests(SynchronousTestCase):
@@ -55,7 +55,7 @@ class ScriptTests(SynchronousTestCase):
         return figures
 
     def test_scenario_57_every_image_of_every_crash_of_small_scripts_keeps_what_was_acknowledged(self) -> None:
-        figures = self.crash(*SMALL, budget=Budget(images_max=20_000, again=30, onward=30, spoiled=2))
+        figures = self.crash(*SMALL, budget=Budget(images_max=20_000, again=30, onward=30, kills=2, spoiled=1))
         self.assertEqual(figures.sampled, 0)
         self.assertGreater(figures.counts["power cut, every image"], 3_000)
 
@@ -82,7 +82,9 @@ class ScriptTests(SynchronousTestCase):
         self.crash("full_disk", "full_disk_in_pieces")
 
     def test_any_crash_after_a_failed_sync(self) -> None:
-        self.crash("failed_syncs", "failed_syncs_while_receiving", budget=Budget(images_max=2, samples=1, again=10, onward=10, spoiled=2))
+        self.crash(
+            "failed_syncs", "failed_syncs_while_receiving", budget=Budget(images_max=2, samples=1, again=10, onward=10, kills=4, spoiled=1)
+        )
 
     def test_scripts_by_lot(self) -> None:
         figures = Figures()
