@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from txraft import __version__
@@ -31,6 +31,8 @@ class Vitals:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._digested: tuple[int, str] | None = None
+        self._asking: list[Deferred[dict[str, Any]]] = []
+        self._digesting = False
 
     @property
     def identity(self) -> Identity:
@@ -105,21 +107,35 @@ class Vitals:
         return self._digested[1]
 
     def digested_status(self) -> Deferred[dict[str, Any]]:
-        """See `ClientGate.digested_status`. The state is captured now, and gone through by the thread of transfers."""
-        index, status = self._node.host.applied_index, self.status()
-        if self._digested is not None and self._digested[0] == index:
-            return succeed({**status, "digest": self._digested[1]})
+        """See `ClientGate.digested_status`. The state is gone through by the thread of transfers, once for all who ask meanwhile."""
+        asked: Deferred[dict[str, Any]] = Deferred()
+        self._asking.append(asked)
+        if not self._digesting:
+            self._begin_digest()
+        return asked
+
+    def _begin_digest(self) -> None:
+        asking, self._asking = self._asking, []
+        status = self.status()
         try:
             digest = self._node.host.capture_digest()
         except NotApplied as problem:
-            return fail(problem)
+            for one in asking:
+                one.errback(problem)
+            return
 
-        def digested(found: str) -> dict[str, Any]:
-            if self._digested is None or self._digested[0] < index:
-                self._digested = (index, found)
-            return {**status, "digest": found}
+        def done(found: str | Failure) -> None:
+            self._digesting = False
+            for one in asking:
+                if isinstance(found, str):
+                    one.callback({**status, "digest": found})
+                else:
+                    one.errback(found)
+            if self._asking:
+                self._begin_digest()
 
-        return self._node.workers.transfers.perform(digest).addCallback(digested)
+        self._digesting = True
+        self._node.workers.transfers.perform(digest).addBoth(done)
 
     def answer_with_digest(self, caller: Caller, request_id: int) -> None:
         """Answer a request for the status with its digest, when that is there."""
