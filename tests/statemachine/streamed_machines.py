@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.statemachine.driver import Driver
+from tests.statemachine.machines import RESULTS
 from txraft.limits import Limits
 from txraft.statemachine import Context, SnapshotDict, StateMachine, command, query
 
@@ -79,6 +80,32 @@ class Unplain(Shelves):
 
     def snapshot(self) -> Any:
         return iter([object()] if self.units else [])
+
+
+class Odd(Shelves):
+    """Its items, and its plain state, hold what can be encoded and cannot be decoded, or is not the same then."""
+
+    plain = False
+
+    def snapshot(self) -> Any:
+        state = [[sku, RESULTS[units] if isinstance(units, str) else units] for sku, units in self.units.frozen()]
+        return state if self.plain else iter(state)
+
+
+class OddPlain(Odd):
+    """The same with a plain state."""
+
+    plain = True
+
+
+class Breathless(Shelves):
+    """Has no memory for its items."""
+
+    def snapshot(self) -> Any:
+        return map(self._item, self.units.frozen())
+
+    def _item(self, item: Any) -> Any:
+        raise MemoryError
 
 
 class Forgetful(Shelves):

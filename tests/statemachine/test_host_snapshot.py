@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.statemachine.driver import SAMPLES, Driver
+from tests.statemachine.machines import PLAIN, UNPLAIN
 from tests.statemachine.streamed_machines import SMALL, STREAMED, Shelves, parts_of, used
 from txraft.errors import CorruptState, Halted, MachineUnavailable, NotApplied, Unknown
 from txraft.limits import Limits
@@ -214,6 +215,61 @@ class MachinesThatFail(SynchronousTestCase):
             self.assertIn(error, traceback)
             self.assertIn(f"snapshot: {error}", driver.host.status()["machines"]["shelves"]["last_error"])
             self.assertRaises(NotApplied, driver.host.digest)
+
+    def refused(self, driver: Driver) -> str:
+        """Why there is no snapshot."""
+
+        def parts() -> None:
+            list(driver.host.capture().parts())
+
+        problem = self.assertRaises(NotApplied, parts)
+        self.assertEqual((problem.code, problem.details), ("machine_error", {"machine": "shelves"}))
+        self.assertIn("shelves.snapshot failed with ", problem.message)
+        return str(problem.message)
+
+    def test_a_state_that_could_never_be_read_again_was_recorded(self) -> None:
+        """And the log compacted behind it. Records as keys of a dict, and extensions, can be encoded only."""
+        for name in ("Odd", "OddPlain"):
+            for unplain, (_, named) in UNPLAIN.items():
+                driver = Driver(shelves=STREAMED + name)
+                driver.call("shelves", "put", sku="fig", units=f"unplain: {unplain}")
+                self.assertIn("TypeError: " + named.replace("it is", "an item of a list is"), self.refused(driver))
+            driver = Driver(shelves=STREAMED + name)
+            for plain in PLAIN:
+                driver.call("shelves", "put", sku=plain, units=f"plain: {plain}")
+            driver.restored()
+
+    def test_nor_is_one_recorded_that_no_sample_would_find(self) -> None:
+        for name, named in (("Odd", "a key of a dict is a Spot"), ("OddPlain", "a key of a dict is a dict, or a record")):
+            driver = Driver(shelves=STREAMED + name)
+            driver.call("shelves", "fill", start=0, count=2_000)
+            driver.call("shelves", "put", sku="fig", units="unplain: a record as a key")
+            machine: Any = driver.host.hosted("shelves").machine
+            spoiled = machine.snapshot()
+            state = sorted(spoiled, key=lambda item: item[0] == "fig" or item[0] == "sku-0")  # the two of them at the end
+            machine.snapshot = lambda name=name, state=state: iter(state) if name == "Odd" else state
+            self.assertIn(named, self.refused(driver))
+
+    def test_what_comes_back_as_something_else_is_found_in_a_sample(self) -> None:
+        driver = Driver(shelves=STREAMED + "Odd")
+        driver.call("shelves", "fill", start=0, count=300)
+        driver.call("shelves", "put", sku="fig", units="unplain: set")
+        machine: Any = driver.host.hosted("shelves").machine
+        [fig], rest = ([item for item in machine.snapshot() if (item[0] == "fig") is wanted] for wanted in (True, False))
+        for at, found in ((199, True), (200, False)):
+            machine.snapshot = lambda at=at: iter([*rest[:at], fig, *rest[at:]])
+            if found:
+                self.assertIn("a value in a dict is a set", self.refused(driver))
+            else:
+                list(driver.host.capture().parts())
+
+    def test_no_memory_for_a_snapshot_halted_the_node(self) -> None:
+        driver = self.failing("Breathless")
+        problem = self.assertRaises(NotApplied, list, driver.host.capture().parts())
+        self.assertEqual((problem.code, problem.details), ("machine_error", {"machine": "shelves"}))
+        self.assertIn("not enough memory", problem.message)
+        driver.host.note_snapshot_failure(problem)
+        self.assertIn("snapshot: MemoryError", driver.host.status()["machines"]["shelves"]["last_error"])
 
     def test_an_item_that_is_too_long(self) -> None:
         driver = self.failing("Shelves")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.statemachine.driver import SAMPLES, Driver
+from tests.statemachine.machines import PLAIN, UNPLAIN
 from txraft.errors import NotApplied, Outcome, Refused, Unknown
 from txraft.statemachine.hosted import EXPIRE_PAUSE_MS, EXPIRE_ROUNDS_MAX, _milliseconds
 from txraft.statemachine.log_commands import HostMachine
@@ -53,9 +54,35 @@ class Bugs(SynchronousTestCase):
         self.driver.call("buggy", "give", name="wide")
 
     def test_plain_results_of_every_kind(self) -> None:
-        self.assertEqual(self.driver.call("buggy", "give", name="set"), ["a", "b", "c"])
         self.assertEqual(self.driver.call("buggy", "give", name="tuple_keys"), {(1, 2): "x", None: "y", 3: "z"})
         self.assertEqual(self.driver.call("buggy", "give", name="big"), -(1 << 14_000))
+
+    def test_a_result_that_no_client_could_read_was_given_out(self) -> None:
+        """And those that came back as something else, which nobody told the author of."""
+        for name, (_, named) in UNPLAIN.items():
+            for command in ("give", "tell", "refuse"):
+                self.driver.failures.clear()
+                problem = self.outcome(Unknown, command, f"unplain: {name}")
+                self.assertEqual(problem.code, "machine_error")
+                self.assertIn(f"buggy.{command} failed with TypeError: a bug", problem.message)  # no more: it is the same on every server
+                self.assertIn("" if command == "refuse" and name == "extension" else named.partition(" is ")[2], self.driver.failures[0][2])
+            problem = self.assertRaises(NotApplied, self.driver.ask, "buggy", "ask_give", name=f"unplain: {name}")
+            self.assertEqual(problem.code, "machine_error")
+        self.assertEqual(self.driver.replayed_answers(), self.driver.answers)
+        self.assertEqual(self.driver.replayed().digest(), self.driver.host.digest())
+
+    def test_records_tuples_and_keys_that_can_be_read_are_results(self) -> None:
+        for name in PLAIN:
+            self.driver.call("buggy", "give", name=f"plain: {name}")
+            self.driver.call("buggy", "tell", name=f"plain: {name}")
+            self.driver.ask("buggy", "ask_give", name=f"plain: {name}")
+        self.assertEqual(self.driver.failures, [])
+
+    def test_what_is_refused_does_not_depend_on_what_was_seen_before(self) -> None:
+        """A record whose fields are scalars is taken at its word, on every server, from the first one on."""
+        self.driver.call("buggy", "give", name="plain: record")
+        answers = [self.driver.call("buggy", "give_odd_record", kind=kind) for kind in ("seen", "unseen")]
+        self.assertEqual(answers, [{"floor": [1], "desk": 0}, {"number": [1]}])
 
     def test_servers_agree_on_bugs(self) -> None:
         for name in ("bug", "refused_oddly"):

@@ -14,9 +14,10 @@ import msgspec
 from attrs import frozen
 
 from txraft.limits import EVENTS_BYTES_MAX, EVENTS_KEPT_BYTES_MAX, EVENTS_KEPT_MAX, TOPIC_BYTES_MAX
+from txraft.statemachine.plain import require_plain
 from txraft.statemachine.values import encode_canonical, refuse_deep_nesting
 
-__all__ = ["SCANNED_MAX", "Event", "EventHistory", "History", "Page", "encode_event", "topic_bytes"]
+__all__ = ["SCANNED_MAX", "Event", "EventHistory", "History", "Page", "checked_page", "encode_event", "topic_bytes"]
 
 SCANNED_MAX = 4_096
 """Events looked at for one page: a rare topic is found in several pages, between which the reactor does other things."""
@@ -133,6 +134,27 @@ class EventHistory:
         self._bytes = sum(_size_of(topic, fields) for _, topic, fields in events)
 
 
+def checked_page(page: Page, first: int, skip: int, newest: int) -> Page:
+    """A page as watches can go on from; a machine's own history may have given anything."""
+    if type(page) is not Page or type(page.events) is not list or type(page.next) is not int or type(page.skip) is not int:
+        raise TypeError(f"a history gives a Page with a list of events and a place of two integers, not {page!r:.100}")
+    if page.next < first or (first <= newest and (page.next, page.skip) <= (first, skip)):
+        raise ValueError(
+            f"a history goes on: asked for index {first}, skip {skip} of {newest}, it gave the place {page.next}, skip {page.skip}"
+        )
+    for event in page.events:
+        if not _is_event(event):
+            raise TypeError(f"an event of a history is a dict of index, topic and fields, not {event!r:.100}")
+    return page
+
+
+def _is_event(event: Any) -> bool:
+    if type(event) is not dict or len(event) != 3:
+        return False
+    index, topic, fields = event.get("index"), event.get("topic"), event.get("fields")
+    return type(index) is int and isinstance(topic, (str, bytes)) and isinstance(fields, dict)
+
+
 def topic_bytes(topic: str | bytes) -> bytes:
     """A topic as it is compared. Raises `ValueError` when it is too long, or not Unicode."""
     encoded = topic.encode() if isinstance(topic, str) else topic
@@ -149,6 +171,7 @@ def encode_event(fields: dict[str, Any]) -> bytes:
         # The same on every server, so it must not halt one after the other.
         raise ValueError("an event contains itself, or is nested too deep") from None
     refuse_deep_nesting(encoded)
+    require_plain(fields)
     if len(encoded) > EVENTS_BYTES_MAX:
         raise ValueError(f"an event of {len(encoded)} bytes is longer than the {EVENTS_BYTES_MAX} allowed")
     return encoded

@@ -16,6 +16,8 @@ from txraft.errors import CorruptState, Halted, MachineUnavailable
 from txraft.limits import EVENTS_KEPT_MAX
 from txraft.statemachine.events import Event
 from txraft.statemachine.hosted import Hosted
+from txraft.statemachine.plain import require_plain_sample
+from txraft.statemachine.scanning import scanned
 from txraft.statemachine.sessions import Session, Sessions, session_states
 from txraft.statemachine.snapshot_dict import FrozenView
 from txraft.statemachine.state_parts import (
@@ -29,10 +31,14 @@ from txraft.statemachine.state_parts import (
     SessionsPart,
     StatePart,
     grouped,
+    require_readable,
 )
 from txraft.statemachine.values import decode_value, encode_canonical, encode_value
 
 __all__ = ["Capture", "CapturedMachine", "Restored", "read_state"]
+
+SAMPLED_FIRST, SAMPLED_EACH = 200, 1_000
+"""Of the items of a machine, so many are looked at in the beginning, and then every so manieth."""
 
 _DIGEST_RANGE = 1 << 256
 
@@ -75,11 +81,11 @@ class CapturedMachine:
         yield encode_value(self.part)
         yield from grouped(EventsPart, self.events, bytes_max)
         if isinstance(self.state, bytes):
-            for at in range(0, len(self.state), bytes_max):
-                yield encode_value(PlainPart(self.state[at : at + bytes_max]))
+            with self.hosted.giving_its_state():
+                yield from _plain_parts(self.state, bytes_max)
         else:
             with self.hosted.giving_its_state():
-                yield from grouped(ItemsPart, self.state, bytes_max)
+                yield from _items_parts(self.state, bytes_max)
 
     def digest(self) -> list[Any]:
         """What its state comes to. Raises like `of`."""
@@ -87,6 +93,37 @@ class CapturedMachine:
         with self.hosted.giving_its_state():
             state = _sum([self.state] if isinstance(self.state, bytes) else map(encode_canonical, self.state))
         return [part.name, part.plugin, part.version, part.errors, part.not_before_ms, part.newest, part.oldest, self.events, state]
+
+
+def _plain_parts(state: bytes, bytes_max: int) -> Iterator[bytes]:
+    """The pieces of a plain state, each when it is known that it can be decoded again."""
+    begin = 0
+    for end in scanned(state):
+        for at in range(begin, end, bytes_max):
+            yield encode_value(PlainPart(state[at : min(at + bytes_max, end)]))
+        begin = end
+
+
+def _items_parts(items: Iterator[Any], bytes_max: int) -> Iterator[bytes]:
+    """The items of a state. Each part is read back; of the items, a sample is looked at for what would come back as something else."""
+    since: list[Any] = []  # since the last part
+
+    def seen() -> Iterator[Any]:
+        for number, item in enumerate(items):
+            if number < SAMPLED_FIRST or number % SAMPLED_EACH == 0:
+                require_plain_sample(item)
+            since.append(item)
+            yield item
+
+    for part in grouped(ItemsPart, seen(), bytes_max):
+        try:
+            require_readable(part)
+        except ValueError:
+            for item in since:
+                require_plain_sample(item)  # can name what is wrong
+            raise
+        del since[:-1]  # the last one may be in the next part
+        yield part
 
 
 @define(eq=False)

@@ -15,9 +15,10 @@ from txraft.errors import NotApplied, Outcome, Refused, Unknown
 from txraft.limits import WAIT_MS_MAX
 from txraft.statemachine.context import Context
 from txraft.statemachine.declared import StateMachine
-from txraft.statemachine.events import EventHistory, History, Page, encode_event, topic_bytes
+from txraft.statemachine.events import EventHistory, History, Page, checked_page, encode_event, topic_bytes
 from txraft.statemachine.interfaces import IStateMachine, ISupplier, IWatched
 from txraft.statemachine.operations import WAIT_PARAMETER, Operation
+from txraft.statemachine.plain import LEAVES, require_plain, require_plain_sample
 from txraft.statemachine.plugin import LoadedMachine
 from txraft.statemachine.results import answer_of_problem, answer_of_value
 from txraft.statemachine.sessions import NEVER_MS
@@ -132,10 +133,13 @@ class Hosted:
             return self._failed(operation.name, error, ctx)
         try:
             if refusal is not None:
+                value = refusal.details
                 answer = _bounded(answer_of_problem(_checked(refusal), ctx.index, ctx.term))
             else:
                 answer = _bounded(answer_of_value(value, ctx.index, ctx.term))
             refuse_deep_nesting(answer)
+            if type(value) not in LEAVES:  # most are
+                require_plain(value)
             return answer
         except MemoryError:
             raise
@@ -148,14 +152,18 @@ class Hosted:
         """Run a query; the encoded answer. It changes nothing, so nothing it raises halts a server."""
         try:
             value = self.machine.run_query(operation.name, decode_value_as(arguments, operation.decoder))
-            return _bounded(answer_of_value(value, index, term))
+            answer = _bounded(answer_of_value(value, index, term))
+            require_plain(value)
+            return answer
         except Refused as refusal:
             problem: Outcome = refusal
         except BUGS as error:
             self._note(operation.name, error)
             problem = NotApplied("machine_error", self._sentence(operation.name, error))
         try:
-            return _bounded(answer_of_problem(_checked(problem), index, term))
+            answer = _bounded(answer_of_problem(_checked(problem), index, term))
+            require_plain(problem.details)
+            return answer
         except BUGS as error:
             self._note(operation.name, error)
             return answer_of_problem(NotApplied("machine_error", self._sentence(operation.name, error)), index, term)
@@ -174,7 +182,7 @@ class Hosted:
                 oldest = history.oldest
                 raise NotApplied("compacted", f"the events of {self.name} before index {oldest} are no longer kept", oldest=oldest)
             page = history.read(topic, prefix, first, skip)
-            return page if history is self.kept else _checked_page(page, first, skip, history.newest)
+            return page if history is self.kept else checked_page(page, first, skip, history.newest)
         except NotApplied:
             raise
         except BUGS as error:
@@ -184,7 +192,11 @@ class Hosted:
     def answer_of_page(self, page: Page, index: int, term: int) -> bytes:
         """The encoded answer to a poll. Raises `NotApplied` `machine_error` when the events are not plain, or too long."""
         try:
-            return _bounded(answer_of_value({"events": page.events, "next": page.next, "skip": page.skip}, index, term))
+            answer = _bounded(answer_of_value({"events": page.events, "next": page.next, "skip": page.skip}, index, term))
+            for event in page.events:
+                if type(event["fields"]) is dict:  # of a history of its own; those that are kept here are encoded
+                    require_plain(event["fields"])
+            return answer
         except BUGS as error:
             self._note("events", error)
             raise NotApplied("machine_error", self._sentence("events", error)) from error
@@ -263,7 +275,12 @@ class Hosted:
         try:
             with self.giving_its_state():
                 state = self.machine.snapshot()
-                return iter(state) if is_stream(state) else encode(state)
+                if is_stream(state):
+                    items: Iterator[Any] = iter(state)
+                    return items
+                encoded: bytes = encode(state)
+                require_plain_sample(state)
+                return encoded
         except NotApplied as problem:
             self.note_snapshot_failure(problem)
             raise
@@ -273,10 +290,14 @@ class Hosted:
         """In any thread: whatever the machine raises here becomes a `NotApplied` `machine_error`, of which nobody has been told."""
         try:
             yield
-        except (MemoryError, GeneratorExit):
+        except GeneratorExit:
             raise
+        except MemoryError as error:
+            sentence = f"there was not enough memory for a snapshot of machine {self.name}; a later one may succeed"
+            raise NotApplied("machine_error", sentence, machine=self.name) from error
         except BUGS as error:
-            raise NotApplied("machine_error", self._sentence("snapshot", error), machine=self.name) from error
+            sentence = f"{self.name}.snapshot failed with {_line(error)}: a bug in the plug-in; the server's log has the traceback"
+            raise NotApplied("machine_error", sentence, machine=self.name) from error
 
     def note_snapshot_failure(self, problem: NotApplied) -> None:
         """It could not give its state, see `giving_its_state`."""
@@ -292,36 +313,19 @@ class Hosted:
         return f"{self.name}.{operation} failed with {type(error).__name__}: a bug in the plug-in; the server's log has the traceback"
 
     def _note(self, operation: str, error: BaseException) -> None:
-        line = traceback.format_exception_only(error)[-1].strip()  # unlike str(error), this never raises
-        self.last_error = f"{operation}: {line}"[:_LINE_MAX]
+        self.last_error = f"{operation}: {_line(error)}"[:_LINE_MAX]
         self.report(self.name, operation, "".join(traceback.format_exception(error))[-_TRACEBACK_MAX:])
+
+
+def _line(error: BaseException) -> str:
+    """One line on an error; unlike its text, it can always be had."""
+    return traceback.format_exception_only(error)[-1].strip()[:_LINE_MAX]
 
 
 def _bounded(answer: bytes) -> bytes:
     if len(answer) > RESULT_BYTES_MAX:
         raise ValueError(f"the result takes {len(answer)} bytes, more than the {RESULT_BYTES_MAX} allowed")
     return answer
-
-
-def _checked_page(page: Page, first: int, skip: int, newest: int) -> Page:
-    """A page as watches can go on from; a machine's own history may have given anything."""
-    if type(page) is not Page or type(page.events) is not list or type(page.next) is not int or type(page.skip) is not int:
-        raise TypeError(f"a history gives a Page with a list of events and a place of two integers, not {page!r:.100}")
-    if page.next < first or (first <= newest and (page.next, page.skip) <= (first, skip)):
-        raise ValueError(
-            f"a history goes on: asked for index {first}, skip {skip} of {newest}, it gave the place {page.next}, skip {page.skip}"
-        )
-    for event in page.events:
-        if not _is_event(event):
-            raise TypeError(f"an event of a history is a dict of index, topic and fields, not {event!r:.100}")
-    return page
-
-
-def _is_event(event: Any) -> bool:
-    if type(event) is not dict or len(event) != 3:
-        return False
-    index, topic, fields = event.get("index"), event.get("topic"), event.get("fields")
-    return type(index) is int and isinstance(topic, (str, bytes)) and isinstance(fields, dict)
 
 
 def _checked(problem: Outcome) -> Outcome:

@@ -18,7 +18,7 @@ from txraft.limits import EVENTS_KEPT_MAX, INDEX_MAX, NAME_LENGTH_MAX
 from txraft.statemachine.events import Event
 from txraft.statemachine.sessions import SessionState
 from txraft.statemachine.snapshot_dict import FrozenView
-from txraft.statemachine.values import decode_value_as, encode_value, typed_decoder
+from txraft.statemachine.values import decode_value, decode_value_as, encode_value, typed_decoder
 
 __all__ = [
     "SNAPSHOT_IS_A_GENERATOR",
@@ -33,6 +33,8 @@ __all__ = [
     "StatePart",
     "grouped",
     "is_stream",
+    "read_through",
+    "require_readable",
 ]
 
 STATE_VERSION = 1
@@ -47,6 +49,9 @@ SNAPSHOT_IS_A_GENERATOR = (
     "snapshot() has a yield in it, so its first line would run later, in another thread, while the state changes. "
     "Take the frozen views in it, and return a generator that is given them"
 )
+
+FRAMES_LESS = 64
+"""What is read back must be readable with less of the stack left than there is now."""
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=INDEX_MAX)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
@@ -202,3 +207,42 @@ def _decoded(encoded: bytes, number: int) -> Part:
         raise
     except Exception as error:
         raise CorruptState(f"part {number} cannot be read: {error}") from error
+
+
+def read_through(source: Iterable[bytes]) -> None:
+    """Read a whole stream as `Host.restored` does, but make nothing of it.
+
+    Raises:
+        CorruptState: it is no such stream, or something in it cannot be decoded.
+        Exception: what `source` raises.
+    """
+    parts = PartReader(source)
+    state: StatePart = parts.one(StatePart)
+    if state.version != STATE_VERSION:
+        raise CorruptState(f"it is of version {state.version}; this program reads version {STATE_VERSION}")
+    for _ in parts.all(SessionsPart):
+        pass
+    for machine in parts.all(MachinePart):
+        for _ in parts.all(EventsPart):
+            pass
+        plain = b"".join(one.piece for one in parts.all(PlainPart))
+        if machine.plain:
+            try:
+                decode_value(plain)
+            except (ValueError, RecursionError) as error:
+                raise CorruptState(f"the state of machine {machine.name!r} cannot be read: {error}") from error
+        for _ in parts.all(ItemsPart):
+            pass
+    parts.end()
+
+
+def require_readable(part: bytes) -> None:
+    """Decode a part that was just made. Raises `ValueError` or `RecursionError` if no reader could."""
+    _with_less_stack(part, FRAMES_LESS)
+
+
+def _with_less_stack(part: bytes, frames: int) -> None:
+    if frames:
+        _with_less_stack(part, frames - 1)
+    else:
+        decode_value(part)

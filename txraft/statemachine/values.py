@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 __all__ = [
+    "BIG_INTEGER",
     "INTEGER_BITS_MAX",
     "INTEGER_BYTES_MAX",
     "NESTING_MAX",
@@ -51,7 +52,9 @@ server; this much all bear."""
 _CONTAINERS = bytes([*range(0x80, 0xA0), *range(0xDC, 0xE0)])
 """What arrays and maps begin with, each with a byte of its own: so few of them cannot be nested deep."""
 
-_BIG_INTEGER = 1
+BIG_INTEGER = 1
+"""The extension type of integers beyond 64 bits."""
+
 _ENCODE = msgspec.msgpack.Encoder().encode
 _ENCODE_SORTED = msgspec.msgpack.Encoder(order="deterministic").encode
 _KEPT_AS_THEY_ARE = (bytes, bytearray, memoryview, datetime.datetime)
@@ -108,7 +111,7 @@ def _with_extensions(value: Any, *, in_order: bool) -> Any:
         size = value.bit_length() // 8 + 1
         if size > INTEGER_BYTES_MAX:
             raise ValueError(f"an integer of {size} bytes is longer than the {INTEGER_BYTES_MAX} allowed")
-        return msgspec.msgpack.Ext(_BIG_INTEGER, value.to_bytes(size, "big", signed=True))
+        return msgspec.msgpack.Ext(BIG_INTEGER, value.to_bytes(size, "big", signed=True))
     if isinstance(value, dict):
         keys = sorted(value, key=_ENCODE) if in_order else value
         return {key: _with_extensions(value[key], in_order=in_order) for key in keys}
@@ -123,7 +126,7 @@ def _with_extensions(value: Any, *, in_order: bool) -> Any:
 
 
 def _from_extension(code: int, content: memoryview) -> int:
-    if code != _BIG_INTEGER or len(content) > INTEGER_BYTES_MAX:
+    if code != BIG_INTEGER or len(content) > INTEGER_BYTES_MAX:
         raise ValueError(f"extension type {code} with {len(content)} bytes is not a value")
     return int.from_bytes(content, "big", signed=True)
 
