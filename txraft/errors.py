@@ -28,6 +28,7 @@ __all__ = [
     "Outcome",
     "Refused",
     "RemoteProtocolError",
+    "RestoreFailed",
     "SnapshotSuperseded",
     "StorageError",
     "TxraftError",
@@ -133,6 +134,27 @@ class ConfigurationError(TxraftError):
 
 class MachineUnavailable(ConfigurationError):
     """A state machine that the configuration or the log asks for is missing here or cannot be loaded; it is named."""
+
+
+class RestoreFailed(ConfigurationError):
+    """A machine cannot take over the state that it gave itself: as good as always a bug in it. The snapshot stays as it is.
+
+    Attributes:
+        machine: its name.
+        failure_text: the traceback, if `restore` raised something.
+    """
+
+    def __init__(self, problem: str, *, machine: str, origin: str = "", failure_text: str = "") -> None:
+        self.machine, self.failure_text = machine, failure_text
+        remedy = (
+            "Mend its `restore`, in the same version, and start again; the snapshot is whole. If there is nothing to mend, it was damaged "
+            "where no checksum sees it: another server, or a backup, has a good one"
+        )
+        super().__init__(problem, origin=origin, remedy=remedy)
+
+    def read_from(self, origin: str) -> RestoreFailed:
+        """The same, of a state that was read from a file."""
+        return RestoreFailed(self.problem, machine=self.machine, origin=origin, failure_text=self.failure_text)
 
 
 class StorageError(TxraftError):

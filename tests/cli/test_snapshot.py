@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 
 from tests.cli.cli_case import CliTestCase, Terminal, Told
+from tests.statemachine.streamed_machines import parts_of, used
+from tests.statemachine.values_given import Spot
 from tests.support.fake_gate import FakeGate
 from txraft.cli import snapshot, snapshot_files
 from txraft.cli.main import main
@@ -21,6 +23,7 @@ from txraft.core.configuration import Configuration
 from txraft.errors import DamagedSnapshot, NotApplied, Outcome, Unknown
 from txraft.limits import Limits
 from txraft.statemachine import Host
+from txraft.statemachine.state_parts import EndPart, MachinePart, StatePart
 from txraft.statemachine.values import encode_value
 from txraft.storage import Storage
 from txraft.storage.files import REAL_FILES
@@ -184,7 +187,10 @@ class Files(SnapshotCase):
         super().setUp()
         members = Configuration.of({"n1": "a:1"}, {"n4": "d:1"}).encode()
         head = SnapshotHead("txraft 9", "c" * 32, 4_711, 17, [(3, members)], 99, [("jobs", "queue", 2)])
-        self.written = write_snapshot(REAL_FILES, self.file, head, [b"part" * 100] * 5)
+        self.write(head, parts_of(used()))
+
+    def write(self, head: SnapshotHead, parts: list[bytes]) -> None:
+        self.head, self.written = head, write_snapshot(REAL_FILES, self.file, head, parts)
 
     def restore(self, *arguments: str) -> Told:
         return self.run_command("snapshot", "restore", str(self.file), *arguments)
@@ -208,6 +214,16 @@ class Files(SnapshotCase):
         again = self.restore("--data-dir", str(self.folder / "n1"), "--bootstrap", "n1=a:1")
         self.assertEqual((again.exit_code, again.stdout, again.stderr), (1, "", f"txraft: {told.stdout}"))
         self.assertEqual(self.left(), ["backup"])
+
+    def test_a_backup_that_could_be_restored_by_nobody_was_called_sound(self) -> None:
+        unreadable = encode_value({Spot(1): "a record as a key"})
+        for bad in (["plain", unreadable], ["items", [msgspec.msgpack.Ext(5, b"x")]], None):
+            machine = MachinePart("one", "one", 1, 0, 0, 0, 1, bad is not None and bad[0] == "plain")
+            parts = [encode_value(part) for part in (StatePart(1, 0, 9), machine, bad, EndPart(3)) if part]
+            self.write(self.head, parts)
+            told = self.snapshot("verify", str(self.file))
+            self.assertEqual((told.exit_code, told.stdout.startswith(f"{self.file}: whole, but")), (1, True), told)
+            self.assertFalse(json.loads(self.snapshot("verify", str(self.file), "-o", "json").stdout)["sound"])
 
     def test_no_snapshot_at_all(self) -> None:
         for content in (b"", b"name: n1\n"):

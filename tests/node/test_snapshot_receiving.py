@@ -15,7 +15,7 @@ from txraft.core.effects import StoreChunk
 from txraft.core.ids import ServerId, Term
 from txraft.core.messages import InstallSnapshot
 from txraft.core.snapshot import Snapshot
-from txraft.errors import CorruptState, DamagedSnapshot, MachineUnavailable, SnapshotSuperseded
+from txraft.errors import CorruptState, DamagedSnapshot, MachineUnavailable, RestoreFailed, SnapshotSuperseded
 from txraft.node.snapshot_receiving import SYNC_BYTES, SnapshotReceiving
 
 CONTENT = b"0123456789" * 10
@@ -50,10 +50,18 @@ class OpenFile:
         self.closed = True
 
 
+class Layout:
+    """Where the files are."""
+
+    def incoming(self, one: Snapshot) -> str:
+        return f"incoming-{one.index}"
+
+
 class Shelf:
     """What the receiving asks of `SnapshotFiles`."""
 
     def __init__(self) -> None:
+        self.layout = Layout()
         self.files: dict[bytes, OpenFile] = {}
         self.kept: list[Snapshot] = []
         self.dropped: list[int] = []
@@ -237,6 +245,16 @@ class ReceivingTests(SynchronousTestCase):
         self.machines.problem = MachineUnavailable("stock is not installed")
         self.whole()
         self.assertEqual([type(failure.value) for failure in self.failures], [MachineUnavailable])
+
+    def test_a_machine_that_cannot_take_over_its_own_state_had_the_snapshot_refused_as_damaged_over_and_over(self) -> None:
+        self.machines.problem = RestoreFailed("machine 'stock' cannot", machine="stock", failure_text="Traceback")
+        self.whole()
+        [failure] = self.failures
+        error: Any = failure.value
+        self.assertEqual(str(error).partition(". ")[0], "incoming-7: machine 'stock' cannot")
+        self.assertEqual((error.machine, error.failure_text, error.exit_code), ("stock", "Traceback", 78))
+        self.assertEqual(self.told, [("stored", "n2", b"s", 100)])
+        self.assertEqual(list(self.shelf.files), [b"s" * 32])  # it is whole
 
     def test_without_room_on_the_disk_it_is_tried_again_when_the_leader_asks(self) -> None:
         self.shelf.problem = OSError(28, "No space left on device")

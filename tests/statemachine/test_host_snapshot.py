@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.statemachine.driver import SAMPLES, Driver
-from tests.statemachine.machines import PLAIN, UNPLAIN
 from tests.statemachine.streamed_machines import SMALL, STREAMED, Shelves, parts_of, used
-from txraft.errors import CorruptState, Halted, MachineUnavailable, NotApplied, Unknown
+from tests.statemachine.values_given import PLAIN, UNPLAIN
+from txraft.errors import CorruptState, Halted, MachineUnavailable, NotApplied, RestoreFailed, Unknown
 from txraft.limits import Limits
 from txraft.statemachine import state_parts
 from txraft.statemachine.plugin import load_machine
@@ -300,8 +300,9 @@ class MachinesThatFail(SynchronousTestCase):
 
     def test_items_that_a_machine_leaves(self) -> None:
         driver = self.failing("Forgetful")
-        error = self.assertRaises(CorruptState, driver.host.restored, driver.host.capture().parts())
-        self.assertIn("'shelves' does not take over all", str(error))
+        error = self.assertRaises(RestoreFailed, driver.host.restored, driver.host.capture().parts())
+        self.assertIn("machine 'shelves'", str(error))
+        self.assertIn("does not take over all", str(error))
 
     def test_what_the_source_raises_comes_through_whatever_the_machine_makes_of_it(self) -> None:
         for name in ("Shelves", "Deaf"):

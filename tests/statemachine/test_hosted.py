@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.statemachine.driver import SAMPLES, Driver
-from tests.statemachine.machines import PLAIN, UNPLAIN
+from tests.statemachine.values_given import PLAIN, UNPLAIN
 from txraft.errors import NotApplied, Outcome, Refused, Unknown
 from txraft.statemachine.hosted import EXPIRE_PAUSE_MS, EXPIRE_ROUNDS_MAX, _milliseconds
 from txraft.statemachine.log_commands import HostMachine

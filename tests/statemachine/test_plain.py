@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.statemachine.machines import PLAIN, UNPLAIN, Shelf, Spot
+from tests.statemachine.values_given import PLAIN, UNPLAIN, Shelf, Spot
 from txraft.statemachine import plain
 from txraft.statemachine.plain import LEAVES, SAMPLE_COUNT, SAMPLE_WIDTH, require_plain, require_plain_sample
 from txraft.statemachine.values import decode_value, encode_value

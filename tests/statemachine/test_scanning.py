@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.statemachine.machines import PLAIN, UNPLAIN, Spot
+from tests.statemachine.values_given import PLAIN, UNPLAIN, Spot
 from txraft.statemachine import scanning
 from txraft.statemachine.scanning import scanned
 from txraft.statemachine.values import RESULT_NESTING_MAX, decode_value, encode_value

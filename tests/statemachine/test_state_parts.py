@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.statemachine.driver import SAMPLES
 from tests.statemachine.streamed_machines import parts_of, used
-from txraft.errors import CorruptState, MachineUnavailable
+from txraft.errors import CorruptState, MachineUnavailable, RestoreFailed
 from txraft.limits import EVENTS_KEPT_MAX
-from txraft.statemachine.state_parts import EndPart, EventsPart, ItemsPart, MachinePart, PlainPart, SessionsPart, StatePart
+from txraft.statemachine.state_parts import EndPart, EventsPart, ItemsPart, MachinePart, PlainPart, SessionsPart, StatePart, read_through
 from txraft.statemachine.values import decode_value, encode_value
 
 EVENT = b"", b"\x80"
@@ -72,15 +72,26 @@ class NoSuchStream(SynchronousTestCase):
         self.assertIn("comes twice", self.refused(stream))
 
     def test_a_state_that_the_machine_cannot_take_over(self) -> None:
-        self.assertIn("'one'", self.refused(self.parts_with_state("one", encode_value(5))))
+        """It is another thing than a stream that is no state: another copy of it would be of no use."""
+        for name, parts in (("one", self.parts_with_state("one", encode_value(5))), ("shelves", self.changed("items", {1: [["a", 1], 5]}))):
+            error = self.assertRaises(RestoreFailed, self.driver.host.restored, parts)
+            self.assertRegex(str(error), f"machine '{name}' .plug-in 'tests.*, version 1. cannot .* `restore` failed with TypeError: ")
+            self.assertEqual((error.machine, error.exit_code), (name, 78))
+            self.assertIn("in restore", error.failure_text)
         self.assertIn("'one'", self.refused(self.parts_with_state("one", b"\xdd\xff\xff\xff\xff")))
-        self.assertIn("'shelves'", self.refused(self.changed("items", {1: [["a", 1], 5]})))
 
     def parts_with_state(self, machine: str, state: bytes) -> list[bytes]:
         head = next(at for at, part in enumerate(self.parts) if decode_value(part)[:2] == ["machine", machine])
         after = next(at for at in range(head + 1, len(self.parts)) if decode_value(self.parts[at])[0] != "plain")
         parts = [*self.parts[: head + 1], encode_value(["plain", state]), *self.parts[after:-1]]
         return [*parts, encode_value(EndPart(len(parts)))]
+
+    def test_reading_through_finds_all_that_restoring_would(self) -> None:
+        read_through(self.parts)
+        for at in range(len(self.parts)):
+            self.assertRaises(CorruptState, read_through, [*self.parts[:at], *self.parts[at + 1 :]])
+        self.assertRaises(CorruptState, read_through, self.changed("state", {1: 2}))
+        self.assertRaises(CorruptState, read_through, self.parts_with_state("one", b"\xdd\xff\xff\xff\xff"))
 
     def test_events_out_of_order_or_too_many(self) -> None:
         head = MachinePart("one", SAMPLES + "Recorder", 1, 0, 0, 9, 2, True)
@@ -118,5 +129,5 @@ class NoSuchStream(SynchronousTestCase):
         parts[at] = bytes(changed)
         try:
             self.driver.host.restored(parts)
-        except (CorruptState, MachineUnavailable) as error:
+        except (CorruptState, RestoreFailed, MachineUnavailable) as error:
             self.assertTrue(str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from txraft.cli.settings import Parser, Settings, UsageProblem
 from txraft.config import NodeConfig
 from txraft.core.configuration import Configuration
 from txraft.core.snapshot import Snapshot
-from txraft.errors import DamagedSnapshot, NoSnapshot, StorageError
+from txraft.errors import CorruptState, DamagedSnapshot, NoSnapshot, StorageError
+from txraft.statemachine.state_parts import read_through
 from txraft.storage.files import REAL_FILES
 from txraft.storage.seeding import Seed, seed_directory
-from txraft.storage.snapshot_file import SnapshotHead, verify_snapshot
+from txraft.storage.snapshot_file import SnapshotHead, open_snapshot, verify_snapshot
 
 __all__ = ["add_restore", "add_verify"]
 
@@ -50,14 +52,28 @@ def add_restore(choices: Any) -> Parser:
 def _verify(settings: Settings, given: Any) -> int:
     try:
         head, snapshot = verify_snapshot(REAL_FILES, given.file)
-    except DamagedSnapshot as problem:
-        print(json_line({"sound": False, "problem": _told(problem)}) if settings.as_json else _told(problem))
-        return DAMAGED
+        problem = _unreadable(given.file, snapshot)
+    except DamagedSnapshot as damage:
+        problem = _told(damage)
     except OSError as error:
         raise UsageProblem(f"{given.file}: {error.strerror or error}") from None
+    if problem:
+        print(json_line({"sound": False, "problem": problem}) if settings.as_json else problem)
+        return DAMAGED
     told = {"sound": True, **_describe(head, snapshot)}
     print(json_line(told) if settings.as_json else text_of_value(told))
     return 0
+
+
+def _unreadable(path: Path, snapshot: Snapshot) -> str:
+    """What is wrong with the state in a file that is whole; "" for nothing. Decodes every part of it."""
+    _, parts = open_snapshot(REAL_FILES, path, snapshot)
+    try:
+        with closing(parts):
+            read_through(parts)
+    except CorruptState as problem:
+        return f"{path}: whole, but {problem}. Take another backup"
+    return ""
 
 
 def _told(problem: DamagedSnapshot) -> str:

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from txraft.config import NodeConfig
 from txraft.core.ids import ServerId
-from txraft.errors import Halted, NotApplied, TxraftError
+from txraft.errors import Halted, NotApplied, RestoreFailed, TxraftError
 from txraft.node.backups import Backups
 from txraft.node.driver import Driver
 from txraft.node.gate import Gate
@@ -281,6 +281,8 @@ class Node(Service):
         assert error is not None
         why = str(error) or type(error).__name__
         self.view.stage, self.view.serving, self.view.halted_because = Stage.HALTED, False, why
+        if isinstance(error, RestoreFailed) and error.failure_text:
+            self._machine_failed(error.machine, "restore", error.failure_text)
         if isinstance(error, TxraftError) and not isinstance(error, Halted):
             self._log.critical("{node} halts: {why}", node=self.config.name, why=why)
         else:
@@ -343,6 +345,6 @@ class Node(Service):
 
     def _machine_failed(self, machine: str, command: str, traceback: str) -> None:
         self._log.error(
-            "{node}: command {command} of machine {machine} failed; this is a bug in the machine:\n{traceback}",
+            "{node}: {command} of machine {machine} failed; this is a bug in the machine:\n{traceback}",
             node=self.config.name, machine=machine, command=command, traceback=traceback,
         )  # fmt: skip

@@ -13,7 +13,7 @@ from txraft.core.entry import Entry, EntryKind
 from txraft.core.ids import ServerId
 from txraft.core.log import Log
 from txraft.core.roles import Repair
-from txraft.errors import CorruptState, StorageError
+from txraft.errors import CorruptState, RestoreFailed, StorageError
 from txraft.statemachine import Host
 from txraft.statemachine.host_snapshot import Restored
 from txraft.storage import REAL_FILES, FileSystem, Storage
@@ -53,6 +53,7 @@ def open_directory(open_storage: OpenStorage, config: NodeConfig, host: Host, pr
     Raises:
         StorageError: the directory is in use, another server's, damaged beyond repair or unreadable.
         MachineUnavailable: the snapshot needs a plug-in that is not installed here.
+        RestoreFailed: a machine cannot take over what is in the snapshot.
     """
     storage = open_storage(config, lambda fraction: progress(fraction * READING_SHARE))
     snapshot = storage.recovered.snapshot
@@ -65,6 +66,9 @@ def open_directory(open_storage: OpenStorage, config: NodeConfig, host: Host, pr
     except CorruptState as error:
         storage.close()
         raise StorageError(f"{path}: whole, but no state of this version of txraft: {error}") from error
+    except RestoreFailed as error:
+        storage.close()
+        raise error.read_from(str(path)) from error.__cause__
     except BaseException:
         storage.close()
         raise

@@ -19,7 +19,7 @@ from txraft.core.effects import StoreChunk
 from txraft.core.ids import ServerId
 from txraft.core.messages import InstallSnapshot
 from txraft.core.snapshot import Snapshot
-from txraft.errors import CorruptState, DamagedSnapshot, SnapshotSuperseded
+from txraft.errors import CorruptState, DamagedSnapshot, RestoreFailed, SnapshotSuperseded
 from txraft.node.pace import Abandoned, Pace
 from txraft.node.worker import Worker
 from txraft.statemachine import Host
@@ -69,7 +69,7 @@ class SnapshotReceiving:
         received: tells it that a snapshot is whole and its machines are ready.
         refused: tells it that a snapshot is of no use: sender, SHA-256.
         rest: see `Pace`.
-        on_failure: the disk failed, or this node lacks a machine.
+        on_failure: the disk failed, or this node lacks a machine, or has one that cannot take over the state.
 
     Attributes:
         problem: why the last transfer came to nothing; "" if it did not.
@@ -180,7 +180,10 @@ class SnapshotReceiving:
             raise CorruptState(f"it is of cluster {head.cluster_id}, not of {self._cluster_id}")
         if (head.index, head.term, head.configurations) != (snapshot.index, snapshot.term, snapshot.configurations):
             raise CorruptState(f"it is of entry {head.index} of term {head.term}, and was announced as another")
-        restored = self._host.restored(_paced(parts, pace))
+        try:
+            restored = self._host.restored(_paced(parts, pace))
+        except RestoreFailed as error:  # what has come stays for the next start
+            raise error.read_from(str(self._files.layout.incoming(snapshot))) from error.__cause__
         self._files.keep_incoming(snapshot)
         return restored
 

@@ -300,6 +300,7 @@ class Host:
         Raises:
             MachineUnavailable: a machine in it is not installed here, or in another version.
             CorruptState: it is no such stream.
+            RestoreFailed: it is, but a machine cannot take over what it once gave.
             Exception: what `parts` raises.
         """
         return read_state(parts, self._sessions.fresh(), self._make)

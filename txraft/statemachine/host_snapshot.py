@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from txraft.errors import CorruptState, Halted, MachineUnavailable
+from txraft.errors import CorruptState, Halted, MachineUnavailable, RestoreFailed
 from txraft.limits import EVENTS_KEPT_MAX
 from txraft.statemachine.events import Event
 from txraft.statemachine.hosted import Hosted
@@ -215,6 +215,7 @@ def read_state(source: Iterable[bytes], sessions: Sessions, make: Callable[[str,
 
     Raises:
         CorruptState: it is no such stream.
+        RestoreFailed: it is, but a machine cannot take over its items.
         MachineUnavailable: out of `make`.
         Exception: what `source` raises.
     """
@@ -230,7 +231,7 @@ def read_state(source: Iterable[bytes], sessions: Sessions, make: Callable[[str,
                 raise CorruptState(f"machine {part.name!r} comes twice")
             machines[part.name] = _machine(part, parts, make)
         parts.end()
-    except (MachineUnavailable, CorruptState, MemoryError):
+    except (MachineUnavailable, RestoreFailed, CorruptState, MemoryError):
         raise
     except Exception as error:
         if error is parts.failure:
@@ -249,18 +250,32 @@ def _machine(part: MachinePart, parts: PartReader, make: Callable[[str, str, int
             break  # the history will say so
     hosted.kept.restore(part.newest, part.oldest, events)
     items = (item for group in parts.all(ItemsPart) for item in group.items)
+    state = _plain_state(part, parts) if part.plain else items
     try:
-        hosted.machine.restore(decode_value(b"".join(one.piece for one in parts.all(PlainPart))) if part.plain else items)
-    except MemoryError:
+        hosted.machine.restore(state)
+    except (MemoryError, CorruptState):
         raise
     except BaseException as error:
         if parts.failure is None:
-            raise CorruptState(f"machine {part.name!r} cannot take it over: {_line(error)}") from error
+            raise _not_restored(part, f"failed with {_line(error)}", "".join(traceback.format_exception(error))) from error
     if parts.failure is not None:  # whatever the machine has made of it
         raise parts.failure
     if not part.plain and next(items, parts) is not parts:
-        raise CorruptState(f"machine {part.name!r} does not take over all of its items")
+        raise _not_restored(part, "does not take over all of the items that `snapshot` gave")
     return hosted
+
+
+def _plain_state(part: MachinePart, parts: PartReader) -> Any:
+    encoded = b"".join(one.piece for one in parts.all(PlainPart))
+    try:
+        return decode_value(encoded)
+    except (ValueError, RecursionError) as error:
+        raise CorruptState(f"the state of machine {part.name!r} cannot be read: {_line(error)}") from error
+
+
+def _not_restored(part: MachinePart, what: str, failure_text: str = "") -> RestoreFailed:
+    problem = f"machine {part.name!r} (plug-in {part.plugin!r}, version {part.version}) cannot take over its own state: `restore` {what}"
+    return RestoreFailed(problem, machine=part.name, failure_text=failure_text)
 
 
 def _line(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.machines.config_store.case import CONFIG_STORE, ConfigStoreCase, TermDriver
-from txraft.errors import CorruptState
+from txraft.errors import RestoreFailed
 from txraft.machines.config_store import ConfigStore, state, store, versions
 from txraft.statemachine.values import decode_value, encode_value
 
@@ -107,7 +107,7 @@ class Items(ConfigStoreCase):
         with self.assertRaisesRegex(ValueError, "'blue' is no part of a config store's state"):
             ConfigStore().restore(iter([["blue", 1]]))
         parts = [part.replace(b"revisions", b"revisionz") for part in self.driver.host.capture().parts()]
-        with self.assertRaisesRegex(CorruptState, "'revisionz' is no part"):
+        with self.assertRaisesRegex(RestoreFailed, "'revisionz' is no part"):
             self.driver.fresh_host().restored(parts)
 
     def test_items_are_plain_data(self) -> None:
