@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import twisted.plugins
 from twisted.plugin import IPlugin
@@ -13,9 +14,10 @@ from zope.interface.verify import verifyObject
 
 from tests.statemachine.driver import SAMPLES
 from tests.statemachine.machines import Plain, Recorder
+from tests.statemachine.values_given import Spot
 from txraft.errors import MachineUnavailable
 from txraft.limits import Limits
-from txraft.statemachine import IStateMachinePlugin, StateMachinePlugin, available_plugins
+from txraft.statemachine import IStateMachinePlugin, StateMachinePlugin, available_plugins, plugin
 from txraft.statemachine.host import Host
 from txraft.statemachine.log_commands import HostMachine, Invoke
 from txraft.statemachine.plugin import LoadedMachine, load_machine
@@ -83,6 +85,33 @@ class ByDottedName(PluginCase):
         self.unavailable(SAMPLES + "NoSnapshot", "NoSnapshot does not define snapshot()")
         self.unavailable(SAMPLES + "Hidden", "'left' hides")
         self.unavailable(SAMPLES + "NoVersion", "version is '1'")
+
+    def test_what_snapshot_gave_or_restore_made_of_it_was_not_named(self) -> None:
+        class Odd(Recorder):
+            state: Any = None
+
+            def snapshot(self) -> Any:
+                return iter(self.state) if isinstance(self.state, tuple) else self.state
+
+            def restore(self, state: Any) -> None:
+                self.seen = [*state]
+
+        for state, said in (
+            (None, "snapshot() of a fresh one gave None, and restore() failed with it: TypeError: "),
+            ({"tags": set()}, "gave {'tags': set()}, which is not plain data: TypeError: a value in a dict is a set"),
+            ({1, 2}, "gave {1, 2}, which is not plain data: TypeError: it is a set"),
+            (
+                ([1], {Spot(1): 1}),
+                "gave the items [[1], {Spot(floor=1, desk=0): 1}], which is not plain data: TypeError: a key of a dict is",
+            ),
+            (object, "gave <class 'object'>, which is not plain data: TypeError"),
+        ):
+            self.patch(Odd, "state", state)
+            error = self.assertRaises(ValueError, plugin._try_restoring, Odd(), Odd())
+            self.assertIn(said, str(error))
+        self.patch(Odd, "snapshot", lambda self: 1 // 0)
+        error = self.assertRaises(ValueError, plugin._try_restoring, Odd(), Odd())
+        self.assertIn("snapshot() of a fresh one failed: ZeroDivisionError", str(error))
 
     def test_a_module_that_fails_or_ends_the_process(self) -> None:
         for name, text, words in (

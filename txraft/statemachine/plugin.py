@@ -22,6 +22,7 @@ from txraft.errors import MachineUnavailable
 from txraft.limits import INDEX_MAX, NAME_LENGTH_MAX
 from txraft.statemachine.interfaces import IStateMachine, IStateMachinePlugin
 from txraft.statemachine.operations import Declaration
+from txraft.statemachine.plain import require_plain_sample
 from txraft.statemachine.state_parts import SNAPSHOT_IS_A_GENERATOR, is_stream
 from txraft.statemachine.values import decode_value, encode_value
 
@@ -231,19 +232,33 @@ def _tried_out(plugin: str, make: Callable[[], IStateMachine], origin: str) -> L
     declaration = fresh.declaration()
     if not declaration.commands and not declaration.queries:
         raise ValueError("it declares no command and no query; mark methods with @command and @query")
-    _try_restoring(fresh.snapshot(), make())
+    _try_restoring(fresh, make())
     return LoadedMachine(plugin, make, fresh.version, declaration, origin)
 
 
-def _try_restoring(state: Any, machine: IStateMachine) -> None:
-    if not is_stream(state):
-        machine.restore(decode_value(encode_value(state)))
-        return
-    items = iter([decode_value(encode_value(item)) for item in state])
-    machine.restore(items)
+def _try_restoring(fresh: IStateMachine, other: IStateMachine) -> None:
+    """Let `other` have the state that a fresh machine gives, encoded and decoded."""
+    try:
+        state = fresh.snapshot()
+        streamed = is_stream(state)
+        if streamed:
+            state = list(state)
+    except Exception as error:
+        raise ValueError(f"snapshot() of a fresh one failed: {_reason(error)}") from error
+    gave = f"snapshot() of a fresh one gave {'the items ' if streamed else ''}{state!r:.100}"
+    try:
+        require_plain_sample(state)
+        decoded = decode_value(encode_value(state))
+    except Exception as error:
+        raise ValueError(f"{gave}, which is not plain data: {_reason(error)}") from error
+    try:
+        items = iter(decoded) if streamed else iter(())
+        other.restore(items if streamed else decoded)
+    except Exception as error:
+        raise ValueError(f"{gave}, and restore() failed with it: {_reason(error)}") from error
     left = sum(1 for _ in items)
     if left:
-        raise ValueError(f"restore() does not take over all items of snapshot(): {left} are left")
+        raise ValueError(f"{gave}, and restore() does not take over all of it: {left} are left")
 
 
 def _reason(error: BaseException) -> str:
