@@ -167,13 +167,43 @@ class ReloadingTests(ShopTestCase):
         self.assertIn("that of entry 4, shop.sell", said)
         self.assertEqual(self.nodes.calls, ["stop", "start"])
 
+    def test_other_answers_were_passed_over_when_the_state_was_the_same(self) -> None:
+        said = self.change(SHOP.replace("return self.sold\n    @query", "return -self.sold\n    @query"))
+        self.assertIn("the state is the same, but ANSWERS are others", said)
+        self.assertIn("that of entry 3, shop.sell", said)
+        self.assertEqual(self.nodes.calls, ["stop", "start"])
+
+    def test_a_restore_that_fails_was_found_when_a_server_started_from_a_snapshot(self) -> None:
+        said = self.change(SHOP.replace("self.sold = state", "self.sold = 0 if not state else state['sold']"))
+        self.assertIn("The new code cannot serve: `restore` of machine shop fails with what `snapshot` gives", said)
+        self.assertIn("machine.py", said)
+        self.assertIn("TypeError", said)
+        self.assertIn("The old code goes on serving.", said)
+
+    def test_a_snapshot_that_fails_is_named(self) -> None:
+        said = self.change(SHOP.replace("return self.sold\n    def restore", "return {self.sold} if self.sold else 0\n    def restore"))
+        self.assertIn("The new code cannot serve: `snapshot` of machine shop fails with the state after the log", said)
+        self.assertIn("TypeError: it is a set", said)
+        self.nodes.digest = ""
+        self.assertIn("`snapshot` of the OLD code fails, so its state cannot be compared; all answers are the same.", self.change(SAME))
+
+    def test_a_restore_that_makes_another_state_was_found_by_nobody(self) -> None:
+        said = self.change(SHOP.replace("self.sold = state", "self.sold = min(state, 5)"))
+        self.assertIn("the state is the same.\nBut a SNAPSHOT loses it: of what `snapshot` of machine shop gives", said)
+        self.assertIn("The new code serves", said)
+        self.assertNotIn("SNAPSHOT", self.change(SAME))
+
     def test_another_form_of_the_state_is_told(self) -> None:
         said = self.change(SHOP.replace("return self.sold\n    def restore", "return [self.sold]\n    def restore"))
         self.assertIn("all answers are the same", said)
 
     def test_code_that_rests_on_something_else_than_the_log(self) -> None:
         self.nodes.digest = "another"
-        self.assertIn("it rests on what is not in the log", self.change(SAME))
+        said = self.change(SAME)
+        self.assertIn("it rests on what is not in the log", said)
+        self.assertIn("or its `restore` has made another state", said)
+        said = self.change(SHOP.replace("return self.sold\n    @query", "return -self.sold\n    @query"))
+        self.assertIn("the first other answer is that of entry 3", said)
 
     def test_what_cannot_serve_does_not(self) -> None:
         wrong = {

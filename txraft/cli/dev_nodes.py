@@ -110,8 +110,12 @@ class DevNodes:
         await gatherResults([node.stopService() for node in nodes], consumeErrors=True)
 
     def state(self) -> tuple[int, str]:
-        """How far the node that is ahead has applied the log, and the digest of its state."""
-        status = self._ahead().status(digest=True)
+        """How far the node that is ahead has applied the log, and the digest of its state; "" if a machine cannot give it."""
+        ahead = self._ahead()
+        try:
+            status = ahead.status(digest=True)
+        except NotApplied:
+            return ahead.status()["applied_index"], ""
         return status["applied_index"], status["digest"]
 
     def read_log(self, first_index: int) -> Deferred[list[Entry]]:

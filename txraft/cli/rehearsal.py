@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import define, field
 
 from txraft.core.entry import Entry, EntryKind
-from txraft.errors import Halted, TxraftError
+from txraft.errors import CorruptState, Halted, NotApplied, RestoreFailed, TxraftError
 from txraft.limits import Limits
 from txraft.statemachine import Host
 from txraft.statemachine.log_commands import HostMachine, Invoke, LogCommand, decode_log_command
@@ -44,14 +44,18 @@ class Rehearsal:
         answers: what each entry was answered with; empty for what is no command.
         broken: what an exception in a command was, by the entry's index.
         commands: what the entries call, by index, for people.
-        digest: of the state at the end.
-        seconds: that it took.
+        digest: of the state at the end; "" if the machines cannot give it.
+        state_problem: why that state cannot be made a snapshot, or nothing can be restored from it.
+        restored_otherwise: machines that are another after that, which only the comparison shows.
+        seconds: that it took to apply the log.
     """
 
     answers: list[bytes] = field(factory=list)
     broken: dict[int, str] = field(factory=dict)
     commands: dict[int, str] = field(factory=dict)
     digest: str = ""
+    state_problem: Failed | None = None
+    restored_otherwise: list[str] = field(factory=list)
     seconds: float = 0.0
 
     def first_difference(self, other: Rehearsal) -> int | None:
@@ -68,7 +72,8 @@ async def rehearse(
     *,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Rehearsal:
-    """Apply a log from its beginning to fresh machines, as they can be imported now.
+    """Apply a log from its beginning to fresh machines, as they can be imported now; then let others take over the state, as a server does
+    that starts from a snapshot.
 
     Args:
         machines: plug-in by name.
@@ -101,11 +106,35 @@ async def rehearse(
         if not entries:  # applied already, but not yet written by this node's disk
             await pause()
     rehearsal.seconds = monotonic() - begun
+    host.on_machine_error = None
+    try:
+        _hand_over(host, Host(machines, limits=Limits()), rehearsal)
+    except Failed as problem:
+        rehearsal.state_problem = problem
+    return rehearsal
+
+
+def _hand_over(host: Host, other: Host, rehearsal: Rehearsal) -> None:
+    """Give another host the state, by way of all that a snapshot goes through."""
     try:
         rehearsal.digest = host.digest()
-    except Exception as error:
-        raise Failed("the state after the log cannot be saved", last_lines(error)) from error
-    return rehearsal
+        parts = list(host.capture().parts())
+        before = host.machine_digests()
+    except NotApplied as error:
+        raise Failed(f"`snapshot` of machine {error.details['machine']} fails with the state after the log", last_lines(error)) from error
+    try:
+        other.adopt(other.restored(parts))
+    except RestoreFailed as error:
+        lines = [error.problem] if error.__cause__ is None else last_lines(error)
+        raise Failed(f"`restore` of machine {error.machine} fails with what `snapshot` gives of the state after the log", lines) from error
+    except CorruptState as error:
+        raise Failed("the state after the log cannot be read again", str(error).splitlines()) from error
+    try:
+        after = other.machine_digests()
+    except NotApplied as error:
+        what = f"`snapshot` of machine {error.details['machine']} fails with the state that its `restore` has made of one"
+        raise Failed(what, last_lines(error)) from error
+    rehearsal.restored_otherwise = [name for name in before if after[name] != before[name]]
 
 
 def _apply(host: Host, rehearsal: Rehearsal, index: int, entry: Entry) -> None:

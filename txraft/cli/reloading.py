@@ -31,7 +31,7 @@ class Nodes(Protocol):
         """Stop all."""
 
     def state(self) -> tuple[int, str]:
-        """The applied index, and the digest of the state there."""
+        """The applied index, and the digest of the state there; "" if there is none to be had."""
 
     def read_log(self, first_index: int) -> Deferred[list[Entry]]:
         """Some entries from an index on."""
@@ -94,6 +94,8 @@ class Reloading:
             if broken is not None:
                 lines = new.broken[broken].rstrip().splitlines()[-TRACEBACK_LINES:]
                 raise Failed(f"entry {broken} of the log, {new.commands[broken]}, fails in it, which it did not before", lines)
+            if new.state_problem is not None:
+                raise new.state_problem
         except (Failed, MachineUnavailable) as problem:
             self._sources.put_back(unloaded)
             why, lines = (str(problem), problem.lines) if isinstance(problem, Failed) else ("it cannot be loaded", last_lines(problem))
@@ -101,6 +103,11 @@ class Reloading:
             self._say("The old code goes on serving.")
             return
         self._say(f"Replayed {through} entries into the new code in {new.seconds * 1000:.0f} ms: {_verdict(digest, old, new)}")
+        for machine in new.restored_otherwise:
+            self._say(
+                f"But a SNAPSHOT loses it: of what `snapshot` of machine {machine} gives, its `restore` makes another state. A server that "
+                "starts from a snapshot would differ from the others: mend one of the two."
+            )
         await self._nodes.stop()
         await self._nodes.start()
         self._say("The new code serves.")
@@ -117,13 +124,22 @@ class Reloading:
 
 
 def _verdict(served: str, old: Rehearsal | None, new: Rehearsal) -> str:
-    if old is not None and old.digest != served:
-        return "the OLD code comes to another state than it serves: it rests on what is not in the log (a clock, chance, a set's order, …)."
-    if new.digest == served:
-        return "the state is the same."
+    """What has become of state and answers. Both are compared: the state may hide what was answered otherwise."""
     index = None if old is None else new.first_difference(old)
     where = f"the first other answer is that of entry {index}, {new.commands.get(index, '')}" if index else "all answers are the same"
-    return f"the state is ANOTHER: the change alters history ({where}). Servers that have a log need another `version` for that."
+    version = "Servers that have a log need another `version` for that."
+    if not served or (old is not None and not old.digest):
+        return f"`snapshot` of the OLD code fails, so its state cannot be compared; {where}."
+    if old is not None and old.digest != served:
+        return (
+            "the OLD code comes to another state than it serves: it rests on what is not in the log (a clock, chance, a set's order, …), "
+            f"or its `restore` has made another state of what `snapshot` gave ({where})."
+        )
+    if new.digest != served:
+        return f"the state is ANOTHER: the change alters history ({where}). {version}"
+    if index:
+        return f"the state is the same, but ANSWERS are others: the change alters history ({where}). {version}"
+    return "the state is the same."
 
 
 def _names(paths: Iterable[Path]) -> str:

@@ -284,6 +284,10 @@ class Host:
         """That SHA-256, at once. Raises like `capture`."""
         return self.capture_digest()()
 
+    def machine_digests(self) -> dict[str, bytes]:
+        """The same of each machine alone, in a form to be compared only."""
+        return {name: encode_canonical(CapturedMachine.of(one, encode_canonical).digest()) for name, one in self._hosted.items()}
+
     def _capture(self, encode: Callable[[Any], bytes]) -> Capture:
         machines = [CapturedMachine.of(one, encode) for one in self._hosted.values()]
         return Capture(self.log_time_ms, self.applied_index, self._sessions.capture(), machines, self._limits.snapshot_part_bytes)
