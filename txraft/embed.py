@@ -247,7 +247,10 @@ class RaftNode(MultiService):
     def watch(
         self, machine: str, topic: str | bytes | None = None, *, prefix: str | bytes | None = None, from_index: int | Place | None = None
     ) -> Watch:
-        """Be told the events of a machine as this node applies them; see `txraft.client.Client.watch`. It ends when the node stops."""
+        """Be told the events of a machine as this node applies them; see `txraft.client.Client.watch`.
+
+        When the node stops or halts, the watch ends by `NotApplied` `shutting_down`.
+        """
         return self._watches.begin(machine, topic, prefix, from_index)
 
     def _poll(self, request: PollRequest) -> Deferred[Any]:
