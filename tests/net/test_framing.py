@@ -13,7 +13,6 @@ from txraft.errors import RemoteProtocolError
 from txraft.net.framing import CLOSE_GRACE_S, FrameReceiver
 from txraft.net.incidents import Incidents
 
-
 WISHES = (b"bad", b"close", b"cut")
 
 
