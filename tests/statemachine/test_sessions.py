@@ -59,6 +59,20 @@ class Repeating(SessionCase):
         self.assertEqual(self.add(1, amount=5), 1)
         self.assertEqual(self.driver.answers[-1], first)
 
+    def test_a_view_does_not_see_what_follows_in_the_session_used_last(self) -> None:
+        self.add(1)
+        view = self.driver.host._sessions.capture()
+        self.add(2)
+        [(_, seen)] = view
+        self.assertEqual(list(seen.results), [1])
+        [(_, now)] = self.driver.host._sessions.capture()
+        self.assertEqual(list(now.results), [1, 2])
+
+    def test_the_session_used_last_can_be_closed(self) -> None:
+        self.add(1)
+        self.driver.host._sessions.close(self.session)
+        self.problem(Unknown, "session_expired", 2)
+
     def test_refusals_of_the_machine_are_kept_too(self) -> None:
         driver = Driver(buggy="Buggy")
         session = driver.open_session()

@@ -105,6 +105,8 @@ class Sessions:
         self._open: SnapshotDict[int, Session] = SnapshotDict(copy=Session.copy)
         # Pairs of (deadline, id). A deadline here may be past its session's own, which has been used since; never later.
         self._deadlines: list[tuple[int, int]] = []
+        # The one used last, as long as it is there and no view has been taken since: commands of a client come in rows.
+        self._last: tuple[int, Session | None] = (0, None)
 
     def fresh(self) -> Sessions:
         """None, with the same bounds."""
@@ -168,15 +170,19 @@ class Sessions:
         self._of(session_id, now_ms)
 
     def _of(self, session_id: int, now_ms: int) -> Session:
-        try:
-            session = self._open.own(session_id)
-        except KeyError:
-            raise Unknown("session_expired", f"session {session_id} has expired or never was; open a new one") from None
+        last_id, session = self._last
+        if session is None or last_id != session_id:
+            try:
+                session = self._open.own(session_id)
+            except KeyError:
+                raise Unknown("session_expired", f"session {session_id} has expired or never was; open a new one") from None
+            self._last = session_id, session
         session.deadline_ms = now_ms + session.timeout_ms
         return session
 
     def close(self, session_id: int) -> None:
         """Forget a session; one that is gone already is no mistake."""
+        self._last = 0, None
         self._open.pop(session_id, None)
         if len(self._deadlines) > 2 * len(self._open) + 1_000:
             self._index_deadlines()
@@ -191,6 +197,7 @@ class Sessions:
                 heapq.heapreplace(deadlines, (session.deadline_ms, session_id))
             elif session is None or session.deadline_ms <= now_ms:
                 heapq.heappop(deadlines)
+                self._last = 0, None
                 self._open.pop(session_id, None)
             else:
                 break
@@ -201,10 +208,12 @@ class Sessions:
 
     def capture(self) -> FrozenView[int, Session]:
         """For a snapshot: what is there now."""
+        self._last = 0, None
         return self._open.frozen()
 
     def restore(self, states: Iterable[SessionState]) -> None:
         """Have these sessions and no others."""
+        self._last = 0, None
         self._open.clear()
         for state in states:
             session = self._open.get(state.id)
