@@ -33,7 +33,7 @@ def outcome(read: Any, encoded: bytes) -> str:
 
 
 class ScanningTests(SynchronousTestCase):
-    @settings(deadline=None, max_examples=400)
+    @settings(deadline=None, max_examples=100)
     @given(VALUES)
     def test_it_finds_what_decoding_would(self, value: Any) -> None:
         try:
@@ -44,7 +44,7 @@ class ScanningTests(SynchronousTestCase):
         for wrong in (encoded[:-1], encoded + b"\x00"):
             self.assertRaises(ValueError, lambda it: list(scanned(it)), wrong)
 
-    @settings(deadline=None, max_examples=400)
+    @settings(deadline=None, max_examples=100)
     @given(st.binary(max_size=40))
     def test_it_is_never_less_strict_but_for_text_and_times(self, encoded: bytes) -> None:
         try:
