@@ -35,7 +35,7 @@ class FailingDisk(FaultTestCase):
         self.agree(cluster, additions)
         return said
 
-    def test_an_fsync_of_the_log_that_fails_once_is_not_tried_again(self) -> None:
+    def test_row_61_an_fsync_of_the_log_that_fails_once_is_not_tried_again(self) -> None:
         """The next one would succeed, and what the kernel dropped would pass for durable."""
         cluster, leader = self.started()
         additions = Additions()
@@ -151,7 +151,7 @@ class FailingRead(FaultTestCase):
 class HangingDisk(FaultTestCase):
     """The disk does not answer, and does not fail."""
 
-    def test_a_leader_gives_way_within_three_election_timeouts(self) -> None:
+    def test_row_63_a_leader_gives_way_within_three_election_timeouts(self) -> None:
         cluster, leader = self.started()
         additions = Additions()
         disk = self.spoil(leader, f"fdatasync:delay_enter={HANGS_US}:when=4+")

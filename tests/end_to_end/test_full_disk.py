@@ -31,7 +31,7 @@ class FullDisk(FaultTestCase):
         status = node.status()
         return status is not None and status["stage"] == "opening" and "No space left on device" in status["alarm"]
 
-    def test_a_full_leader_gives_way_and_comes_back_when_there_is_room(self) -> None:
+    def test_row_62_a_full_leader_gives_way_and_comes_back_when_there_is_room(self) -> None:
         cluster, disks, leader = self.on_small_disks()
         additions = Additions()
         self.assertTrue(additions.add(leader))

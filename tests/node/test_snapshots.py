@@ -48,7 +48,7 @@ class TakingTests(SnapshotsCase):
         self.assertTrue(all(status["index"] > 20 and status["bytes"] > 0 for status in statuses), statuses)
         self.level()
 
-    def test_commands_go_on_while_a_snapshot_is_written_and_are_not_in_it(self) -> None:
+    def test_row_83_commands_go_on_while_a_snapshot_is_written_and_are_not_in_it(self) -> None:
         leader = self.cluster.leader()
         self.add(10)
         taking = leader.gate.take_snapshot()
