@@ -79,7 +79,7 @@ class DamageRounds(ProcessTestCase):
     command_s = 90.0
 
     def test_nothing_is_lost_or_doubled(self) -> None:
-        kinds = ("damage", "power", "writing", "restoring", "kill")
+        kinds = ("damage", "power", "restoring")
         command = [sys.executable, "-m", "tests.end_to_end.damage_rounds", f"--rounds={len(kinds)}", f"--only={','.join(kinds)}"]
         done = self.run_command(*command, PYTHONPATH=ROOT)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
